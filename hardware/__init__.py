@@ -1,0 +1,1 @@
+"""What machines are: devices, systems, engines and how their descriptions are read."""

@@ -1,0 +1,54 @@
+"""The error family of kvwall.
+
+::
+
+    KvwallError                 anything kvwall refuses, with one line that a person can act on
+    |-- InputError              bad input: a file, an option or a value (exit 2)
+    |   |-- UnknownNameError    a name that is in no library, with the nearest one
+    |   `-- ForbiddenError      a combination that cannot exist (two schemes on one axis, kivi on MLA)
+    `-- NoAnswerError           a well-formed question whose answer is "no" (exit 1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class KvwallError(Exception):
+    """Anything kvwall refuses, with one line that a person can act on."""
+
+
+class InputError(KvwallError):
+    """Bad input: names the file or option, the value and what is allowed."""
+
+
+class UnknownNameError(InputError):
+    """A name that is in no library; names the nearest one."""
+
+
+class ForbiddenError(InputError):
+    """A combination that cannot exist, with the reason."""
+
+
+class NoAnswerError(KvwallError):
+    """A well-formed question whose answer is no, with the reason and the smallest change to a yes."""
+
+
+def canonical(name: str) -> str:
+    """``name`` without its case and without ``-``, ``_``, ``.``, ``/`` and spaces."""
+    return "".join(character for character in name.lower() if character not in "-_./ ")
+
+
+def suggestion(name: str, allowed: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` for the allowed name nearest to ``name``, or an empty string."""
+    by_canonical = {canonical(option): option for option in allowed}
+    matches = get_close_matches(canonical(name), by_canonical, n=1, cutoff=0.5)
+    return f"; did you mean {by_canonical[matches[0]]!r}?" if matches else ""
+
+
+def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> UnknownNameError:
+    """The error for a ``name`` that is no ``kind``: nearest name first, then what is allowed if that is short."""
+    names = sorted(allowed)
+    listing = f" (allowed: {', '.join(names)})" if names and len(names) <= 12 else ""
+    return UnknownNameError(f"unknown {kind} {name!r}{suggestion(name, names)}{listing}")

@@ -1,0 +1,89 @@
+"""A folder of YAML files as a registry: the file's name is the name, and nothing else needs an edit."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import yaml
+
+from kvwall.hardware.document import Document, read_document
+from kvwall.hardware.errors import InputError, canonical, unknown_name
+
+D = TypeVar("D", bound=Document)
+
+#: Top-level lines of a file that hold further names of the same thing.
+_ALIAS_KEYS = ("aliases:", "hf_id:", "name:")
+
+
+class Library(Generic[D]):
+    """All documents of one kind that ship with kvwall, by name, by alias or by path.
+
+    :param package: the package that holds the folder, e.g. ``"kvwall.hardware"``
+    :param folder: the folder inside it, e.g. ``"devices"``
+    :param kind: what a member is called in errors, e.g. ``"device"``
+    :param document: the class of a member
+    """
+
+    def __init__(self, package: str, folder: str, kind: str, document: type[D]) -> None:
+        self.kind = kind
+        self._document = document
+        self._folder = Path(str(files(package))) / folder
+        self._loaded: dict[Path, D] = {}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of all members, sorted."""
+        return tuple(sorted(path.stem for path in self._folder.glob("*.yaml")))
+
+    @cached_property
+    def _by_canonical(self) -> dict[str, str]:
+        aliases = {canonical(alias): name for name in self.names for alias in self._aliases(name)}
+        return aliases | {canonical(name): name for name in self.names}
+
+    def _aliases(self, name: str) -> list[str]:
+        """Further names of ``name``, read from the top-level lines alone: parsing every file would be slow."""
+        found: list[str] = []
+        for line in (self._folder / f"{name}.yaml").read_text(encoding="utf-8").splitlines():
+            if line.startswith(_ALIAS_KEYS):
+                value = next(iter(yaml.safe_load(line).values()))
+                found += value if isinstance(value, list) else [str(value)]
+        return found
+
+    def resolve(self, name: str) -> str:
+        """The member that ``name`` (or one of its aliases, whatever its case and punctuation) means."""
+        if name in self.names:
+            return name
+        found = self._by_canonical.get(canonical(name))
+        if found is None:
+            raise unknown_name(self.kind, name, {*self.names, *self._short_aliases})
+        return found
+
+    @cached_property
+    def _short_aliases(self) -> set[str]:
+        return {alias for name in self.names for alias in self._aliases(name) if len(alias) < 30}
+
+    def load(self, name: str) -> D:
+        """The member called ``name``, or the document in the file of that path."""
+        if name.endswith((".yaml", ".yml", ".json")):
+            return read_document(Path(name), self._document)
+        path = self._folder / f"{self.resolve(name)}.yaml"
+        if path not in self._loaded:
+            self._loaded[path] = read_document(path, self._document)
+        return self._loaded[path]
+
+    def all(self) -> dict[str, D]:
+        """Every member by name."""
+        return {name: self.load(name) for name in self.names}
+
+
+def split_count(text: str, what: str) -> tuple[str, int]:
+    """``"h100:8"`` as ``("h100", 8)``; the count is 1 when left out."""
+    name, separator, count = text.rpartition(":")
+    if not separator:
+        return text, 1
+    if not count.isdigit() or not 1 <= int(count) <= 100_000:
+        raise InputError(f"{what} {text!r}: the count {count!r} is not a whole number from 1 to 100000")
+    return name, int(count)

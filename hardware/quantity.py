@@ -1,0 +1,83 @@
+"""Quantities with units, parsed once at the boundary into base SI numbers.
+
+People write ``"3.35 TB/s"``, ``"80 GiB"`` or ``"989 TFLOP/s"``; inside kvwall every number is a float in bytes,
+seconds, FLOP/s and so on. GB is 1e9 and GiB is 2**30, always. A bare number is already in the base unit.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+from quantiphy import InvalidNumber, Quantity
+
+_SPELLINGS = {
+    "OP/s": "FLOP/s",
+    "FLOPS": "FLOP/s",
+    "FLOPs/s": "FLOP/s",
+    "OPS": "FLOP/s",
+    "Bps": "B/s",
+    "$/h": "USD/h",
+    "s": "s",
+    "bytes": "B",
+    "byte": "B",
+}
+
+
+class UnitError(ValueError):
+    """A text that is not a quantity of the unit its field expects."""
+
+
+@cache
+def _parse_text(text: str) -> tuple[float, str]:
+    try:
+        quantity = Quantity(text, binary=True)
+    except InvalidNumber:
+        raise UnitError(f"{text!r} is not a number with a unit") from None
+    return float(quantity.real), str(quantity.units)
+
+
+def parse_quantity(value: Any, unit: str, lowest: float, highest: float, example: str) -> float:
+    """``value`` in ``unit`` (base SI).
+
+    :param value: a number already in ``unit``, or a text such as ``"80 GiB"``
+    :param unit: the base unit expected, e.g. ``"B"``, ``"B/s"``, ``"FLOP/s"``, ``"s"``
+    :param lowest: smallest credible value in ``unit``
+    :param highest: largest credible value in ``unit``
+    :param example: how a person writes one, for the error
+    :raises UnitError: not a number, another unit, not finite, or outside ``[lowest, highest]``
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise UnitError(f"{value!r} is not a quantity; write for example {example!r}")
+    if isinstance(value, str):
+        number, found = _parse_text(value.strip())
+        found = _SPELLINGS.get(found, found)
+        if found and found != unit:
+            raise UnitError(f"{value!r} has the unit {found!r}, expected {unit!r} as in {example!r}")
+    else:
+        try:
+            number = float(value)
+        except OverflowError:
+            raise UnitError(f"{str(value)[:20]}... is not finite; write for example {example!r}") from None
+    if not math.isfinite(number):
+        raise UnitError(f"{value!r} is not finite; write for example {example!r}")
+    if not lowest <= number <= highest:
+        raise UnitError(f"{value!r} is outside {lowest:g} to {highest:g} {unit}; write for example {example!r}")
+    return number
+
+
+def _quantity(unit: str, lowest: float, highest: float, example: str) -> Any:
+    return BeforeValidator(lambda value: parse_quantity(value, unit, lowest, highest, example))
+
+
+Bytes = Annotated[float, _quantity("B", 1, 1e18, "80 GiB")]
+BytesPerSecond = Annotated[float, _quantity("B/s", 1e5, 1e16, "3.35 TB/s")]
+FlopsPerSecond = Annotated[float, _quantity("FLOP/s", 1e8, 1e19, "989 TFLOP/s")]
+Seconds = Annotated[float, _quantity("s", 0, 1e5, "5 us")]
+Hertz = Annotated[float, _quantity("Hz", 1e6, 1e11, "1830 MHz")]
+Watts = Annotated[float, _quantity("W", 0.1, 1e7, "700 W")]
+UsdPerHour = Annotated[float, _quantity("USD/h", 0, 1e5, "2.69 USD/h")]
+JoulesPerByte = Annotated[float, _quantity("J/B", 1e-15, 1e-3, "80 pJ/B")]
+JoulesPerFlop = Annotated[float, _quantity("J/FLOP", 1e-17, 1e-6, "0.8 pJ/FLOP")]

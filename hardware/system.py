@@ -1,0 +1,92 @@
+"""Systems: N devices in nodes, with the host memory, processors, drives and network around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from kvwall.hardware.device import DEVICES, Device, Link
+from kvwall.hardware.document import Sourced
+from kvwall.hardware.errors import InputError
+from kvwall.hardware.library import Library, split_count
+from kvwall.hardware.quantity import Bytes, BytesPerSecond, FlopsPerSecond, Seconds
+
+
+class Host(Sourced):
+    """One node without its accelerators: DRAM, processors, drives."""
+
+    memory_bytes: Bytes = Field(alias="memory")
+    memory_bandwidth_bytes_per_s: BytesPerSecond = Field(alias="memory_bandwidth")
+    compute_flops_per_s: FlopsPerSecond = Field(alias="compute")
+    ssd_bytes: Bytes = Field(alias="ssd")
+    ssd_bandwidth_bytes_per_s: BytesPerSecond = Field(alias="ssd_bandwidth", description="sequential read")
+    ssd_latency_s: Seconds = Field(1e-4, alias="ssd_latency")
+
+
+class Node(Sourced):
+    """A node as it is sold: which device, how many, the host around them and the network between nodes."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    devices: tuple[str, ...] = Field((), description="device ids that this node is the default for")
+    devices_per_node: int = Field(ge=1, le=1024)
+    host: Host
+    network: Link = Field(description="between nodes, per device")
+
+
+NODES = Library("kvwall.hardware", "systems", "system", Node)
+
+
+@dataclass(frozen=True)
+class System:
+    """``count`` devices spread evenly over ``nodes`` nodes.
+
+    :param device_id: the name of the device in its library, or the path it was read from
+    :param device: the accelerator
+    :param count: accelerators in all
+    :param nodes: nodes they are spread over
+    :param node: what surrounds them
+    """
+
+    device_id: str
+    device: Device
+    count: int
+    nodes: int
+    node: Node
+
+    @property
+    def per_node(self) -> int:
+        """Devices in one node."""
+        return self.count // self.nodes
+
+    @property
+    def host_memory_per_device_bytes(self) -> float:
+        """Host memory that one device may call its own."""
+        return self.node.host.memory_bytes / self.per_node
+
+
+def default_node(device_id: str) -> Node:
+    """The node that names ``device_id``, or the generic server."""
+    for node in NODES.all().values():
+        if device_id in node.devices:
+            return node
+    return NODES.load("server")
+
+
+def make_system(text: str, nodes: int | None = None) -> System:
+    """The system that ``DEVICE[:N]`` describes.
+
+    :param text: a device id, alias or path, with an optional count
+    :param nodes: nodes to spread them over; by default as many as the usual node needs
+    :raises InputError: unknown device, or N devices cannot be spread evenly
+    """
+    name, count = split_count(text, "--on")
+    device_id = name if name.endswith((".yaml", ".yml", ".json")) else DEVICES.resolve(name)
+    device = DEVICES.load(name)
+    node = default_node(device_id)
+    if nodes is None:
+        nodes = -(-count // node.devices_per_node)
+    if nodes < 1 or count % nodes:
+        raise InputError(f"--nodes {nodes}: {count} devices cannot be spread evenly over {nodes} nodes")
+    return System(device_id, device, count, nodes, node)

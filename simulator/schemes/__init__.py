@@ -1,0 +1,1 @@
+"""KV-cache schemes: one file each; the folder is the registry."""

@@ -1,0 +1,1 @@
+"""Evidence: what engines printed, what papers published, what kernels measured."""

@@ -1,0 +1,1 @@
+"""What is asked of machines: model architectures, weight formats, workloads and scenarios."""

@@ -1,0 +1,190 @@
+"""Model architectures: layers in groups, exact enough to count every parameter and every cached byte."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from kvwall.hardware.document import Document
+from kvwall.hardware.library import Library
+
+Count = Annotated[int, Field(ge=1, le=100_000_000)]
+CountOrZero = Annotated[int, Field(ge=0, le=100_000_000)]
+
+
+class HeadAttention(Document):
+    """Attention layers with one key and one value per KV head and token.
+
+    ``full`` keeps every token; ``sliding`` the last ``window`` tokens; ``chunked`` the tokens of the current
+    ``window``-token chunk. ``kv_layers`` of the ``layers`` own a cache; the others read a neighbour's.
+    """
+
+    kind: Literal["full", "sliding", "chunked"]
+    layers: Count
+    q_heads: Count
+    kv_heads: Count
+    head_dim: Count
+    value_head_dim: Count | None = None
+    window: Count | None = None
+    kv_layers: Count | None = None
+    qkv_bias: bool = False
+    output_bias: bool = False
+    qk_norm: bool = False
+    output_gate: bool = Field(False, description="the query projection also makes a gate as wide as the queries")
+    shared_kv_projection: bool = Field(False, description="values are the keys: one projection makes both")
+    sinks: bool = Field(False, description="one learned sink logit per query head")
+
+    @model_validator(mode="after")
+    def _check(self) -> HeadAttention:
+        if (self.window is None) != (self.kind == "full"):
+            needed = "has no window" if self.kind == "full" else "needs a window"
+            raise ValueError(f"an attention group of kind {self.kind!r} {needed}")
+        if self.q_heads % self.kv_heads:
+            raise ValueError(f"q_heads {self.q_heads} is not a multiple of kv_heads {self.kv_heads}")
+        if self.kv_layers is not None and self.kv_layers > self.layers:
+            raise ValueError(f"kv_layers {self.kv_layers} exceeds layers {self.layers}")
+        return self
+
+    @property
+    def value_dim(self) -> int:
+        """Channels of one value head."""
+        return self.value_head_dim or self.head_dim
+
+    @property
+    def cached_layers(self) -> int:
+        """Layers that own a cache."""
+        return self.kv_layers or self.layers
+
+
+class Indexer(Document):
+    """The key of a lightweight indexer that picks which latents are read (DeepSeek sparse attention)."""
+
+    heads: Count
+    head_dim: Count
+    cache_layers: Count
+    bytes_per_token: Count = 132
+    top_k: Count = 2048
+
+
+class LatentAttention(Document):
+    """Multi-head latent attention: one latent and one rotary key per token, for all heads."""
+
+    kind: Literal["mla"]
+    layers: Count
+    q_heads: Count
+    q_lora_rank: CountOrZero
+    kv_lora_rank: Count
+    qk_nope_head_dim: Count
+    qk_rope_head_dim: CountOrZero
+    v_head_dim: Count
+    indexer: Indexer | None = None
+
+    @property
+    def cached_layers(self) -> int:
+        """Layers that own a cache."""
+        return self.layers
+
+
+class LinearState(Document):
+    """Layers with a state of constant size per sequence (Mamba, gated delta net, lightning attention)."""
+
+    kind: Literal["linear"]
+    layers: Count
+    parameters: CountOrZero = Field(description="of one layer's token mixer")
+    ssm_bytes: CountOrZero = Field(description="recurrent state of one sequence in one layer, as engines keep it")
+    conv_bytes: CountOrZero = Field(0, description="convolution state of one sequence in one layer")
+
+    @property
+    def state_bytes(self) -> int:
+        """State of one sequence in one layer."""
+        return self.ssm_bytes + self.conv_bytes
+
+
+AttentionGroup = Annotated[HeadAttention | LatentAttention | LinearState, Field(discriminator="kind")]
+
+
+class DenseFeedForward(Document):
+    """Layers with one feed-forward network that every token visits."""
+
+    kind: Literal["dense"]
+    layers: Count
+    intermediate_size: Count
+    gated: bool = True
+    bias: bool = False
+
+    @property
+    def matrices(self) -> int:
+        """Weight matrices of one network: gate, up and down, or up and down."""
+        return 3 if self.gated else 2
+
+
+class ExpertFeedForward(Document):
+    """Layers with a router, ``experts`` routed experts of which a token visits a few, and shared experts."""
+
+    kind: Literal["moe"]
+    layers: Count
+    experts: Count
+    experts_per_token: Count
+    intermediate_size: Count = Field(description="of one routed expert")
+    shared_intermediate_size: CountOrZero = Field(0, description="of all shared experts together")
+    shared_expert_gate: bool = False
+    gated: bool = True
+    bias: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> ExpertFeedForward:
+        if self.experts_per_token > self.experts:
+            raise ValueError(f"experts_per_token {self.experts_per_token} exceeds experts {self.experts}")
+        return self
+
+    @property
+    def matrices(self) -> int:
+        """Weight matrices of one expert."""
+        return 3 if self.gated else 2
+
+
+FeedForwardGroup = Annotated[DenseFeedForward | ExpertFeedForward, Field(discriminator="kind")]
+
+
+class Published(Document):
+    """What the publisher says of the size, to hold the computed count against."""
+
+    total_parameters: float
+    active_parameters: float | None = None
+    basis: str
+
+
+class ExtraParameters(Document):
+    """Parameters outside the decoder that occupy memory and are not read in a decode step (vision towers, ...)."""
+
+    count: CountOrZero
+    what: str
+
+
+class ModelSpec(Document):
+    """One architecture: layers in attention and feed-forward groups, vocabulary, context and provenance."""
+
+    name: str
+    hf_id: str
+    aliases: tuple[str, ...] = ()
+    source: str
+    status: str = "checked"
+    layers: Count
+    hidden_size: Count
+    vocab_size: CountOrZero
+    max_context: Count
+    tied_embeddings: bool = False
+    learned_positions: CountOrZero = Field(0, description="rows of a learned position table")
+    norm_matrices: CountOrZero = Field(2, description="norm vectors per layer, each of hidden_size (x2 with a bias)")
+    norm_bias: bool = False
+    dtype: str = "bf16"
+    attention: tuple[AttentionGroup, ...] = Field(min_length=1)
+    feed_forward: tuple[FeedForwardGroup, ...] = ()
+    extra: ExtraParameters | None = None
+    mtp_layers: CountOrZero = Field(0, description="multi-token-prediction layers shipped with the model")
+    published: Published | None = None
+    notes: tuple[str, ...] = ()
+
+
+MODELS = Library("kvwall.workloads", "models", "model", ModelSpec)
