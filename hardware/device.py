@@ -122,6 +122,18 @@ class Price(Sourced):
     as_of: str
 
 
+class Measured(Sourced):
+    """Best rates that others measured; shown beside the specification, never used as an efficiency."""
+
+    stream_read_bytes_per_s: BytesPerSecond | None = Field(None, alias="stream_read")
+    stream_scale_bytes_per_s: BytesPerSecond | None = Field(None, alias="stream_scale")
+    l2_read_bytes_per_s: BytesPerSecond | None = Field(None, alias="l2_read")
+    attention_read_bytes_per_s: BytesPerSecond | None = Field(None, alias="attention_read")
+    attention_bf16_flops_per_s: FlopsPerSecond | None = Field(None, alias="attention_bf16")
+    gemm_bf16_flops_per_s: FlopsPerSecond | None = Field(None, alias="gemm_bf16")
+    gemm_fp8_flops_per_s: FlopsPerSecond | None = Field(None, alias="gemm_fp8")
+
+
 class Device(Document):
     """One accelerator (or one host processor) as its data sheet describes it."""
 
@@ -143,7 +155,7 @@ class Device(Document):
     power: Power
     energy: Energy
     price: Price | None = None
-    measured: dict[str, float | str] = Field(default_factory=dict, description="published measurements, SI units")
+    measured: Measured | None = None
     single_source: bool = False
     status: str
     notes: tuple[str, ...] = ()
