@@ -14,7 +14,7 @@ from kvwall.hardware.quantity import Bytes, BytesPerSecond, FlopsPerSecond, Seco
 
 
 class Host(Sourced):
-    """One node without its accelerators: DRAM, processors, drives."""
+    """One host without its accelerators: DRAM, processors, drives."""
 
     memory_bytes: Bytes = Field(alias="memory")
     memory_bandwidth_bytes_per_s: BytesPerSecond = Field(alias="memory_bandwidth")
@@ -25,12 +25,17 @@ class Host(Sourced):
 
 
 class Node(Sourced):
-    """A node as it is sold: which device, how many, the host around them and the network between nodes."""
+    """A node as it is sold: which device, how many, the host around them and the network between nodes.
+
+    A node is what the devices' scale-up link joins. Usually it has one host; a rack such as NVL72 or a pod of TPUs has
+    one host for every few devices, and ``host`` describes one of them.
+    """
 
     name: str
     aliases: tuple[str, ...] = ()
     devices: tuple[str, ...] = Field((), description="device ids that this node is the default for")
-    devices_per_node: int = Field(ge=1, le=1024)
+    devices_per_node: int = Field(ge=1, le=10_000)
+    devices_per_host: int | None = Field(None, ge=1, description="devices that share one host; left out: all")
     host: Host
     network: Link = Field(description="between nodes, per device")
 
@@ -61,9 +66,14 @@ class System:
         return self.count // self.nodes
 
     @property
+    def devices_per_host(self) -> int:
+        """Devices of this system that share one host's DRAM, processors and drives."""
+        return min(self.per_node, self.node.devices_per_host or self.per_node)
+
+    @property
     def host_memory_per_device_bytes(self) -> float:
         """Host memory that one device may call its own."""
-        return self.node.host.memory_bytes / self.per_node
+        return self.node.host.memory_bytes / self.devices_per_host
 
 
 def default_node(device_id: str) -> Node:
