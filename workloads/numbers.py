@@ -182,7 +182,7 @@ def parse_ragged(value: str, option: str = "--contexts") -> tuple[tuple[int, int
     """
     text = value.strip()
     path = Path(text)
-    if re.search(r"[^\d.,*kKmM\s+-]", text) and (path.suffix or "/" in text or path.exists()):
+    if _names_file(text):
         lines = enumerate(read_text(path).splitlines(), start=1)
         located = [(f"{path}: line {number}", line.split("#")[0]) for number, line in lines]
     else:
@@ -194,6 +194,16 @@ def parse_ragged(value: str, option: str = "--contexts") -> tuple[tuple[int, int
     if sequences > MOST_SEQUENCES:
         raise InputError(f"{option}: {sequences:,} sequences are too many (at most {MOST_SEQUENCES:,})")
     return tuple(pairs)
+
+
+def _names_file(text: str) -> bool:
+    """Whether ``text`` is meant as a path: it has a letter or a sign no item has, and looks like one or is there."""
+    if not text.isprintable() or not re.search(r"[^0-9.,*kKmM\s+-]", text):
+        return False
+    try:
+        return bool(Path(text).suffix) or "/" in text or Path(text).exists()
+    except OSError:  # too long to be the name of a file
+        return False
 
 
 def _ragged_item(item: str, where: str) -> tuple[int, int]:
