@@ -11,6 +11,7 @@ from kvwall.hardware.library import Library
 
 Count = Annotated[int, Field(ge=1, le=100_000_000)]
 CountOrZero = Annotated[int, Field(ge=0, le=100_000_000)]
+Parameters = Annotated[int, Field(ge=0, le=10**12)]
 
 
 class HeadAttention(Document):
@@ -30,7 +31,8 @@ class HeadAttention(Document):
     kv_layers: Count | None = None
     qkv_bias: bool = False
     output_bias: bool = False
-    qk_norm: bool = False
+    qk_norm: bool = Field(False, description="one norm vector of head_dim for the queries and one for the keys")
+    qk_norm_per_head: bool = Field(False, description="with qk_norm: each head has norm vectors of its own")
     output_gate: bool = Field(False, description="the query projection also makes a gate as wide as the queries")
     shared_kv_projection: bool = Field(False, description="values are the keys: one projection makes both")
     sinks: bool = Field(False, description="one learned sink logit per query head")
@@ -56,9 +58,17 @@ class HeadAttention(Document):
         """Layers that own a cache."""
         return self.kv_layers or self.layers
 
+    @property
+    def cached_values_per_token(self) -> int:
+        """Values that one layer with a cache keeps of one token: keys and values of all KV heads."""
+        return self.kv_heads * (self.head_dim + self.value_dim)
+
 
 class Indexer(Document):
-    """The key of a lightweight indexer that picks which latents are read (DeepSeek sparse attention)."""
+    """The key of a lightweight indexer that picks which latents are read (DeepSeek sparse attention).
+
+    ``bytes_per_token`` of one layer: a key of ``head_dim`` FP8 values and one FP32 scale.
+    """
 
     heads: Count
     head_dim: Count
@@ -85,13 +95,18 @@ class LatentAttention(Document):
         """Layers that own a cache."""
         return self.layers
 
+    @property
+    def cached_values_per_token(self) -> int:
+        """Values that one layer keeps of one token: the latent and the rotary key, without an indexer's key."""
+        return self.kv_lora_rank + self.qk_rope_head_dim
+
 
 class LinearState(Document):
     """Layers with a state of constant size per sequence (Mamba, gated delta net, lightning attention)."""
 
     kind: Literal["linear"]
     layers: Count
-    parameters: CountOrZero = Field(description="of one layer's token mixer")
+    parameters: Parameters = Field(description="of one layer's token mixer")
     ssm_bytes: CountOrZero = Field(description="recurrent state of one sequence in one layer, as engines keep it")
     conv_bytes: CountOrZero = Field(0, description="convolution state of one sequence in one layer")
 
@@ -156,10 +171,11 @@ class Published(Document):
 
 
 class ExtraParameters(Document):
-    """Parameters outside the decoder that occupy memory and are not read in a decode step (vision towers, ...)."""
+    """Parameters outside the decoder's layers that occupy memory (vision towers, ...)."""
 
-    count: CountOrZero
+    count: Parameters
     what: str
+    read_each_step: bool = False
 
 
 class ModelSpec(Document):
@@ -175,6 +191,7 @@ class ModelSpec(Document):
     vocab_size: CountOrZero
     max_context: Count
     tied_embeddings: bool = False
+    lm_head_bias: bool = False
     learned_positions: CountOrZero = Field(0, description="rows of a learned position table")
     norm_matrices: CountOrZero = Field(2, description="norm vectors per layer, each of hidden_size (x2 with a bias)")
     norm_bias: bool = False
@@ -185,6 +202,46 @@ class ModelSpec(Document):
     mtp_layers: CountOrZero = Field(0, description="multi-token-prediction layers shipped with the model")
     published: Published | None = None
     notes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelSpec:
+        mixers = sum(group.layers for group in self.attention)
+        networks = sum(group.layers for group in self.feed_forward)
+        if self.feed_forward and not (mixers == networks == self.layers or mixers + networks == self.layers):
+            raise ValueError(
+                f"layers is {self.layers}, but the attention groups have {mixers} and the feed-forward groups "
+                f"{networks}: expected both equal to layers, or their sum"
+            )
+        return self
+
+    @property
+    def growing_values_per_token(self) -> int:
+        """Cached values per token over the layers that keep every token (full attention and latents)."""
+        return sum(
+            group.cached_layers * group.cached_values_per_token
+            for group in self.attention
+            if group.kind in ("full", "mla") and not isinstance(group, LinearState)
+        )
+
+    @property
+    def windowed_values_per_token(self) -> int:
+        """Cached values per token over the layers that keep a window (sliding and chunked attention)."""
+        return sum(
+            group.cached_layers * group.cached_values_per_token
+            for group in self.attention
+            if isinstance(group, HeadAttention) and group.window is not None
+        )
+
+    @property
+    def index_bytes_per_token(self) -> int:
+        """Indexer keys per token over all layers, in bytes."""
+        indexers = [group.indexer for group in self.attention if isinstance(group, LatentAttention) and group.indexer]
+        return sum(indexer.cache_layers * indexer.bytes_per_token for indexer in indexers)
+
+    @property
+    def state_bytes_per_sequence(self) -> int:
+        """Constant state of one sequence over all layers, in bytes, as engines keep it."""
+        return sum(group.layers * group.state_bytes for group in self.attention if isinstance(group, LinearState))
 
 
 MODELS = Library("kvwall.workloads", "models", "model", ModelSpec)
