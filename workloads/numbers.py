@@ -181,18 +181,18 @@ def parse_ragged(value: str, option: str = "--contexts") -> tuple[tuple[int, int
     :raises InputError: names ``option`` (or the file and its line), the item and an example
     """
     text = value.strip()
-    path = Path(text)
+    where = option
+    located = [(option, text)]
     if _names_file(text):
-        lines = enumerate(read_text(path).splitlines(), start=1)
-        located = [(f"{path}: line {number}", line.split("#")[0]) for number, line in lines]
-    else:
-        located = [(option, text)]
-    pairs = [_ragged_item(item.strip(), where) for where, line in located if line.strip() for item in line.split(",")]
+        where = text
+        lines = enumerate(read_text(Path(text)).splitlines(), start=1)
+        located = [(f"{text}: line {number}", line.split("#")[0]) for number, line in lines]
+    pairs = [_ragged_item(item.strip(), place) for place, line in located if line.strip() for item in line.split(",")]
     if not pairs:
-        raise InputError(f"{located[0][0] if located else path}: lists no sequences; write for example '8k*30,128k*2'")
+        raise InputError(f"{where}: lists no sequences; write for example '8k*30,128k*2'")
     sequences = sum(count for _, count in pairs)
     if sequences > MOST_SEQUENCES:
-        raise InputError(f"{option}: {sequences:,} sequences are too many (at most {MOST_SEQUENCES:,})")
+        raise InputError(f"{where}: {sequences:,} sequences are too many (at most {MOST_SEQUENCES:,})")
     return tuple(pairs)
 
 
