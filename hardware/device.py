@@ -19,6 +19,7 @@ from kvwall.hardware.quantity import (
     Hertz,
     JoulesPerByte,
     JoulesPerFlop,
+    MemoryBytes,
     Seconds,
     UsdPerHour,
     Watts,
@@ -43,7 +44,7 @@ class Memory(Sourced):
     """The memory that holds weights and cache: HBM, GDDR, LPDDR or DRAM."""
 
     type: str
-    capacity_bytes: Bytes = Field(alias="capacity", description="what the driver reports, not the label")
+    capacity_bytes: MemoryBytes = Field(alias="capacity", description="what the driver reports, not the label")
     bandwidth_bytes_per_s: BytesPerSecond = Field(alias="bandwidth")
     bus: str | None = None
     basis: str | None = Field(None, description="how the capacity was told")
@@ -137,7 +138,7 @@ class Measured(Sourced):
 class Device(Document):
     """One accelerator (or one host processor) as its data sheet describes it."""
 
-    name: str
+    name: str = Field(min_length=1)
     aliases: tuple[str, ...] = ()
     vendor: str
     architecture: str

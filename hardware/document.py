@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kvwall.hardware.errors import InputError, suggestion
 
@@ -32,7 +32,7 @@ class Document(BaseModel):
 class Sourced(Document):
     """A block of figures that says where they are from."""
 
-    source: str
+    source: str = Field(min_length=1)
 
 
 D = TypeVar("D", bound=Document)
@@ -46,10 +46,31 @@ class _StrictLoader(_Loader):  # type: ignore[misc]
         for key_node, _ in node.value:
             key = str(getattr(key_node, "value", key_node))
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
             seen.add(key)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
         return mapping
+
+
+# A date stays the text that was written: every date here is for people to read.
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
+
+
+class _DuplicateKeyError(Exception):
+    """A JSON key that stands twice."""
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _DuplicateKeyError(next(key for key in keys if keys.count(key) > 1))
+    return mapping
 
 
 def read_text(path: Path, largest_bytes: int = LARGEST_FILE_BYTES) -> str:
@@ -75,7 +96,7 @@ def parse_mapping(text: str, where: str) -> dict[str, Any]:
     """The mapping that a YAML or JSON ``text`` holds; ``where`` names it in errors."""
     try:
         if text.lstrip().startswith("{"):
-            data = json.loads(text)
+            data = json.loads(text, object_pairs_hook=_unique_keys)
         else:
             # An alias lets a few lines unfold into gigabytes, and no description needs one.
             if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, _Loader)):
@@ -83,9 +104,13 @@ def parse_mapping(text: str, where: str) -> dict[str, Any]:
             data = yaml.load(text, _StrictLoader)
     except json.JSONDecodeError as error:
         raise InputError(f"{where}: line {error.lineno}: not JSON ({error.msg})") from None
+    except _DuplicateKeyError as error:
+        raise InputError(f"{where}: not JSON (the key {str(error)!r} stands twice)") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or "cannot be parsed"
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be parsed"
+        if problem.startswith("but "):
+            problem = f"{getattr(error, 'context', None) or 'unexpected end'}, {problem}"
         raise InputError(f"{where}: {f'line {mark.line + 1}: ' if mark else ''}not YAML ({problem})") from None
     except (RecursionError, ValueError) as error:
         raise InputError(f"{where}: not YAML ({type(error).__name__}: {str(error)[:80]})") from None
@@ -114,6 +139,30 @@ def validate_mapping(data: Mapping[str, Any], document: type[D], where: str) -> 
         raise InputError(f"{where}: is nested too deeply") from None
 
 
+#: What pydantic says in the terms of Python, said in the terms of a YAML file.
+_PLAIN = {
+    "model_type": "expected keys and values",
+    "model_attributes_type": "expected keys and values",
+    "dict_type": "expected keys and values",
+    "tuple_type": "expected a list",
+    "list_type": "expected a list",
+    "string_type": "expected text",
+    "string_too_short": "must not be empty",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+}
+
+
+def _limit(problem: Mapping[str, Any]) -> Any:
+    context: Mapping[str, Any] = problem.get("ctx", {})
+    return context.get("ge", context.get("le"))
+
+
 def explain_validation(error: ValidationError, document: type[BaseModel]) -> str:
     """The first problem of a pydantic ``error`` as one line; says how many more there are."""
     problems = error.errors(include_url=False)
@@ -127,7 +176,9 @@ def explain_validation(error: ValidationError, document: type[BaseModel]) -> str
         return f"unknown key {key!r}{suggestion(str(location[-1]), allowed)}{listing}{more}"
     if first["type"] == "missing":
         return f"missing key {key!r}{more}"
-    message = first["msg"].removeprefix("Value error, ")
+    message = _PLAIN.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+    if first["type"] in ("greater_than_equal", "less_than_equal"):
+        message = f"expected {'at least' if first['type'] == 'greater_than_equal' else 'at most'} {_limit(first)}"
     value = repr(first.get("input"))
     shown = "" if value in message or len(value) > 60 else f" (found {value})"
     return f"{key}: {message}{shown}{more}"

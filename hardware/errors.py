@@ -47,8 +47,15 @@ def suggestion(name: str, allowed: Iterable[str]) -> str:
     return f"; did you mean {by_canonical[matches[0]]!r}?" if matches else ""
 
 
-def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> UnknownNameError:
-    """The error for a ``name`` that is no ``kind``: nearest name first, then what is allowed if that is short."""
+def unknown_name(kind: str, name: str, allowed: Iterable[str], listed_by: str = "") -> UnknownNameError:
+    """The error for a ``name`` that is no ``kind``: nearest name first, then what is allowed if that is short.
+
+    :param listed_by: the command that lists all names, told when they are too many and none is near
+    """
     names = sorted(allowed)
+    nearest = suggestion(name, names)
     listing = f" (allowed: {', '.join(names)})" if names and len(names) <= 12 else ""
-    return UnknownNameError(f"unknown {kind} {name!r}{suggestion(name, names)}{listing}")
+    if not listing and not nearest and listed_by:
+        listing = f"; {listed_by!r} lists all"
+    shown = name if len(name) <= 60 else f"{name[:60]}..."
+    return UnknownNameError(f"unknown {kind} {shown!r}{nearest}{listing}")

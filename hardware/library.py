@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -58,7 +59,8 @@ class Library(Generic[D]):
             return name
         found = self._by_canonical.get(canonical(name))
         if found is None:
-            raise unknown_name(self.kind, name, {*self.names, *self._short_aliases})
+            listed_by = f"kvwall list {self._folder.name}"
+            raise unknown_name(self.kind, name, {*self.names, *self._short_aliases}, listed_by)
         return found
 
     @cached_property
@@ -80,10 +82,10 @@ class Library(Generic[D]):
 
 
 def split_count(text: str, what: str) -> tuple[str, int]:
-    """``"h100:8"`` as ``("h100", 8)``; the count is 1 when left out."""
+    """``"h100:8"`` as ``("h100", 8)``; the count is 1 when left out, also after a path that holds a colon."""
     name, separator, count = text.rpartition(":")
-    if not separator:
+    if not separator or count.endswith((".yaml", ".yml", ".json")):
         return text, 1
-    if not count.isdigit() or not 1 <= int(count) <= 100_000:
+    if not re.fullmatch(r"[0-9]{1,6}", count) or not 1 <= int(count) <= 100_000:
         raise InputError(f"{what} {text!r}: the count {count!r} is not a whole number from 1 to 100000")
     return name, int(count)

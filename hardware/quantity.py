@@ -7,6 +7,7 @@ seconds, FLOP/s and so on. GB is 1e9 and GiB is 2**30, always. A bare number is 
 from __future__ import annotations
 
 import math
+import re
 from functools import cache
 from typing import Annotated, Any
 
@@ -20,10 +21,27 @@ _SPELLINGS = {
     "OPS": "FLOP/s",
     "Bps": "B/s",
     "$/h": "USD/h",
-    "s": "s",
+    "USD/hr": "USD/h",
+    "USD/hour": "USD/h",
     "bytes": "B",
     "byte": "B",
 }
+
+
+_KNOWN_UNITS = frozenset({"B", "B/s", "FLOP/s", "s", "Hz", "W", "USD/h", "J/B", "J/FLOP"})
+
+#: Units of bits; none is accepted where bytes are expected, because a factor of 8 must not pass silently.
+_BIT_UNITS = frozenset({"b", "b/s", "bit", "bits", "bit/s", "bits/s", "bps"})
+
+#: A comma that does not separate thousands, as in "1,5 GB".
+_DECIMAL_COMMA = re.compile(r"(?<!\d),|,(?!\d{3}(?!\d))")
+
+
+#: A number with an exponent before its unit ("3.35e3 GB/s"), which quantiphy alone would not scale.
+_EXPONENT = re.compile(r"([+-]?\d[\d.]*[eE][+-]?\d+)\s*([A-Za-z\u00b5][A-Za-z/]*)")
+
+#: The number that a unit follows.
+_NUMBER = re.compile(r"[+-]?[\d.,_]+(?:[eE][+-]?\d+)?\s*")
 
 
 class UnitError(ValueError):
@@ -32,11 +50,23 @@ class UnitError(ValueError):
 
 @cache
 def _parse_text(text: str) -> tuple[float, str]:
+    if _DECIMAL_COMMA.search(text):
+        raise UnitError(f"{_shown(text)} has a comma that separates no thousands; write a decimal point")
+    exponent = _EXPONENT.fullmatch(text)
     try:
+        if exponent:
+            scale = Quantity(f"1 {exponent[2]}", binary=True)
+            return float(exponent[1]) * float(scale.real), str(scale.units)
         quantity = Quantity(text, binary=True)
     except InvalidNumber:
-        raise UnitError(f"{text!r} is not a number with a unit") from None
+        raise UnitError(f"{_shown(text)} is not a number with a unit") from None
     return float(quantity.real), str(quantity.units)
+
+
+def _shown(value: Any) -> str:
+    """``value`` as an error shows it: at most 40 characters."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
 
 
 def parse_quantity(value: Any, unit: str, lowest: float, highest: float, example: str) -> float:
@@ -50,22 +80,32 @@ def parse_quantity(value: Any, unit: str, lowest: float, highest: float, example
     :raises UnitError: not a number, another unit, not finite, or outside ``[lowest, highest]``
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise UnitError(f"{value!r} is not a quantity; write for example {example!r}")
+        raise UnitError(f"{_shown(value)} is not a quantity; write for example {example!r}")
     if isinstance(value, str):
-        number, found = _parse_text(value.strip())
+        try:
+            number, found = _parse_text(value.strip())
+        except UnitError as error:
+            raise UnitError(f"{error}, for example {example!r}") from None
         found = _SPELLINGS.get(found, found)
         if found and found != unit:
-            raise UnitError(f"{value!r} has the unit {found!r}, expected {unit!r} as in {example!r}")
+            raise UnitError(f"{_shown(value)} has the unit {_wrong_unit(value, found, unit)} as in {example!r}")
     else:
         try:
             number = float(value)
         except OverflowError:
-            raise UnitError(f"{str(value)[:20]}... is not finite; write for example {example!r}") from None
+            raise UnitError(f"{_shown(value)} is not finite; write for example {example!r}") from None
     if not math.isfinite(number):
-        raise UnitError(f"{value!r} is not finite; write for example {example!r}")
+        raise UnitError(f"{_shown(value)} is not finite; write for example {example!r}")
     if not lowest <= number <= highest:
-        raise UnitError(f"{value!r} is outside {lowest:g} to {highest:g} {unit}; write for example {example!r}")
+        raise UnitError(f"{_shown(value)} is outside {lowest:g} to {highest:g} {unit}; write for example {example!r}")
     return number
+
+
+def _wrong_unit(text: str, found: str, expected: str) -> str:
+    """``"'B', expected 'B/s'"``; a unit that no field has is shown as it was written."""
+    written = found if found in _KNOWN_UNITS else _NUMBER.sub("", text.strip(), count=1)
+    bits = " (8 bits are 1 byte)" if found in _BIT_UNITS and expected.startswith("B") else ""
+    return f"{written!r}, expected {expected!r}{bits}"
 
 
 def _quantity(unit: str, lowest: float, highest: float, example: str) -> Any:
@@ -73,6 +113,7 @@ def _quantity(unit: str, lowest: float, highest: float, example: str) -> Any:
 
 
 Bytes = Annotated[float, _quantity("B", 1, 1e18, "80 GiB")]
+MemoryBytes = Annotated[float, _quantity("B", 1e6, 1e16, "80 GiB")]
 BytesPerSecond = Annotated[float, _quantity("B/s", 1e5, 1e16, "3.35 TB/s")]
 FlopsPerSecond = Annotated[float, _quantity("FLOP/s", 1e8, 1e19, "989 TFLOP/s")]
 Seconds = Annotated[float, _quantity("s", 0, 1e5, "5 us")]

@@ -10,16 +10,16 @@ from kvwall.hardware.device import DEVICES, Device, Link
 from kvwall.hardware.document import Sourced
 from kvwall.hardware.errors import InputError
 from kvwall.hardware.library import Library, split_count
-from kvwall.hardware.quantity import Bytes, BytesPerSecond, FlopsPerSecond, Seconds
+from kvwall.hardware.quantity import BytesPerSecond, FlopsPerSecond, MemoryBytes, Seconds
 
 
 class Host(Sourced):
     """One host without its accelerators: DRAM, processors, drives."""
 
-    memory_bytes: Bytes = Field(alias="memory")
+    memory_bytes: MemoryBytes = Field(alias="memory")
     memory_bandwidth_bytes_per_s: BytesPerSecond = Field(alias="memory_bandwidth")
     compute_flops_per_s: FlopsPerSecond = Field(alias="compute")
-    ssd_bytes: Bytes = Field(alias="ssd")
+    ssd_bytes: MemoryBytes = Field(alias="ssd")
     ssd_bandwidth_bytes_per_s: BytesPerSecond = Field(alias="ssd_bandwidth", description="sequential read")
     ssd_latency_s: Seconds = Field(1e-4, alias="ssd_latency")
 
