@@ -9,7 +9,7 @@ from kvwall.hardware.errors import InputError, canonical, unknown_name
 
 _NEWEST = frozenset({"latest", "main", "newest", "nightly"})
 _VERSION = re.compile(r"v?(\d+(?:\.\d+)*)(?:[-.+]?[a-z][a-z0-9.+]*|\.x)?(?:\+.*)?", re.IGNORECASE)
-_MONTH = re.compile(r"(20\d\d)-(\d\d)(?:-\d\d)?")
+_MONTH = re.compile(r"(20\d\d)(?:-(\d\d)(?:-\d\d)?)?")
 
 
 def engine_families() -> dict[str, tuple[str, ...]]:
@@ -27,7 +27,7 @@ def find_engine(name: str, version: str | None = None) -> Engine:
     """The profile of an engine that covers ``version``; the newest one when no version is stated.
 
     :param name: an engine (``vllm``), an alias, a profile (``vllm-0.9``) or the path of a YAML file
-    :param version: ``0.9.2``, ``v0.28.1rc1``, ``latest``, or the month of use, ``2025-08``
+    :param version: ``0.9.2``, ``v0.28.1rc1``, ``latest``, or the month or year of use, ``2025-08``
     :raises UnknownNameError: no such engine
     :raises InputError: not a version, or the named profile does not cover it
     """
@@ -74,7 +74,7 @@ def _chosen(family: str, names: tuple[str, ...], version: str | None) -> Engine:
     text = version.strip()
     month = _MONTH.fullmatch(text)
     if month is not None:
-        current = [profile for profile in profiles if (profile.since or "") <= f"{month[1]}-{month[2]}"]
+        current = [profile for profile in profiles if (profile.since or "") <= f"{month[1]}-{month[2] or 12}"]
         return current[-1] if current else profiles[0]
     match = _VERSION.fullmatch(text)
     if match is None:
