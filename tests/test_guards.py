@@ -15,6 +15,9 @@ import pytest
 
 from kvwall.hardware.errors import canonical
 from kvwall.simulator.scheme import Scheme
+from kvwall.simulator.stack import parse_stack
+from kvwall.workloads.model_spec import MODELS
+from kvwall.workloads.scenario import SCENARIOS
 
 ROOT = Path(__file__).parents[1]
 FLOORS = ("hardware", "workloads", "simulator", "validate")
@@ -71,6 +74,16 @@ def test_every_scheme_has_a_case_file_and_every_case_file_a_scheme():
     if not CASES.is_dir():
         pytest.skip("tests/cases does not exist")
     assert sorted(path.stem for path in CASES.glob("*.yaml")) == SCHEMES
+
+
+@pytest.mark.parametrize("name", SCENARIOS.names)
+def test_a_built_in_scenario_compares_schemes_that_its_model_allows(name):
+    scenario = SCENARIOS.load(name)
+    stacks = [parse_stack(text) for text in scenario.schemes]
+    for stack in stacks:
+        stack.check(MODELS.load(scenario.model))
+    assert stacks[0].text == "none"
+    assert len({stack.text for stack in stacks}) == len(scenario.schemes)
 
 
 def test_the_command_line_starts_without_heavy_imports():
