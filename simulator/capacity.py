@@ -1,0 +1,180 @@
+"""Capacity: what of a rank's memory is left for the cache, and how many tokens and sequences fit into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from kvwall.simulator.dense import Paging, dense_cache
+from kvwall.simulator.pool import kv_pool, loaded_weights
+from kvwall.simulator.reserve import ByteBand, Reserve, StartUp, engine_reserve, rank_shape
+from kvwall.simulator.setup import Setup
+from kvwall.simulator.traffic import Array, Numeric
+from kvwall.simulator.weights_memory import rank_weights, stage_share
+
+#: Two contexts far beyond any window, whose difference is a multiple of any block or residual.
+_FAR_TOKENS = 2.0**22
+_STEP_TOKENS = 27_720 * 128.0
+
+
+@dataclass(frozen=True)
+class Count:
+    """A number of tokens or sequences with its band."""
+
+    low: float
+    mid: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Memory of the fullest rank of one replica.
+
+    :ivar setup: model, machine, engine and formats
+    :ivar context: tokens per sequence that ``max_concurrency`` counts with
+    """
+
+    setup: Setup
+    context: int
+
+    @cached_property
+    def start(self) -> StartUp:
+        """How the engine is started on one rank."""
+        s = self.setup
+        return StartUp(
+            max_batched_tokens=s.batched_tokens,
+            max_num_seqs=s.num_seqs,
+            memory_bytes=s.memory_bytes,
+            tp=s.deployment.tp,
+            memory_is_visible=s.overrides.gpu_memory_bytes is not None,
+            sequences_stated=s.max_num_seqs is not None,
+            eager=s.eager,
+        )
+
+    @cached_property
+    def weights(self) -> ByteBand:
+        """Loaded weights of the rank; exact when the user read them off a log."""
+        stated = self.setup.overrides.weights_bytes
+        if stated is not None:
+            return ByteBand(stated, stated, stated)
+        arithmetic = self.weights_arithmetic_bytes
+        return loaded_weights(self.setup.engine, arithmetic, self.setup.weights.loaded_over_arithmetic)
+
+    @cached_property
+    def weights_arithmetic_bytes(self) -> float:
+        """Parameters times bits on the fullest rank."""
+        s = self.setup
+        probe = s.stack.rewrite(dense_cache(s.model, 1.0, 1.0))
+        return rank_weights(s.model, s.weights, s.deployment, probe.extra_weights).rank_bytes
+
+    @cached_property
+    def reserve(self) -> Reserve:
+        """What the rank keeps for itself, by parts."""
+        d = self.setup.deployment
+        return engine_reserve(self.setup.engine, rank_shape(self.setup.model, d.attention_tp, d.pp), self.start)
+
+    @property
+    def utilization(self) -> float:
+        """Memory fraction of the engine."""
+        s = self.setup
+        if s.utilization is not None:
+            return s.utilization
+        return s.engine.default_utilization(s.memory_bytes, s.deployment.tp, s.deployment.pp)
+
+    @cached_property
+    def kv(self) -> ByteBand:
+        """Cache pool of the rank in bytes; never negative."""
+        stated = self.setup.overrides.kv_bytes
+        if stated is not None:
+            return ByteBand(stated, stated, stated)
+        pool = self.pool
+        return ByteBand(max(0.0, pool.low), max(0.0, pool.mid), max(0.0, pool.high))
+
+    @cached_property
+    def pool(self) -> ByteBand:
+        """Cache pool as the engine computes it; negative where it would refuse to start."""
+        return kv_pool(self.setup.engine, self.start, self.utilization, self.weights, self.reserve)
+
+    @cached_property
+    def paging(self) -> Paging:
+        """Blocks, windows and state pages as the engine keeps them."""
+        engine = self.setup.engine
+        extra = float(self.setup.batched_tokens) if engine.swa_aware else float("inf")
+        return Paging(self.setup.block, extra, engine.state_pages_per_sequence)
+
+    def sequence_bytes(self, context: Numeric, paging: Paging | None = None) -> Array:
+        """Device memory of one sequence of ``context`` tokens on the fullest rank, in whole blocks.
+
+        :param context: tokens per sequence
+        :param paging: blocks to round to; the engine's unless given
+        """
+        s = self.setup
+        cache = s.stack.rewrite(dense_cache(s.model, 1.0, context, paging=paging or self.paging))
+        total: Numeric = np.float64(0.0)
+        for group in cache.groups:
+            for tensor in group.tensors:
+                share = tensor.share(s.deployment.attention_tp) / s.deployment.dcp
+                total = total + group.layers * share * tensor.stored_bytes("hbm")
+        return np.asarray(total * stage_share(s.model.layers, s.deployment.pp))
+
+    @cached_property
+    def bytes_per_token(self) -> float:
+        """Marginal bytes of one more token of a long sequence on the fullest rank."""
+        far = np.array([_FAR_TOKENS, _FAR_TOKENS + _STEP_TOKENS])
+        near, further = self.sequence_bytes(far, Paging(1, self.paging.window_extra_tokens, self.paging.state_pages))
+        return float((further - near) / _STEP_TOKENS)
+
+    @cached_property
+    def bytes_per_sequence(self) -> float:
+        """Bytes of a long sequence that do not depend on its length: windows, residuals, states."""
+        exact = Paging(1, self.paging.window_extra_tokens, self.paging.state_pages)
+        constant = float(self.sequence_bytes(_FAR_TOKENS, exact)) - self.bytes_per_token * _FAR_TOKENS
+        return max(0.0, constant)
+
+    def concurrency(self, kv_bytes: float) -> float:
+        """Sequences of ``context`` tokens that a pool of ``kv_bytes`` holds in one replica, as a real number."""
+        each = float(self.sequence_bytes(float(self.context)))
+        null = self.setup.engine.null_blocks * self.setup.block * self.bytes_per_token
+        if each <= 0:
+            return float("inf")
+        return max(0.0, kv_bytes - null) / each * self.setup.deployment.attn_dp
+
+    def tokens(self, kv_bytes: float) -> float:
+        """Tokens that a pool of ``kv_bytes`` holds in one replica, as the engine counts them.
+
+        A cache without bounded layers is a number of blocks: ``floor(kv / (block x bytes per token)) x block``. With
+        windows or states the count depends on the length of the sequences: concurrency times ``context``.
+        """
+        s = self.setup
+        if s.overrides.kv_tokens is not None:
+            return s.overrides.kv_tokens
+        uniform = self.bytes_per_sequence <= 0 or s.engine.utilization_of == "static fraction"
+        if uniform and self.bytes_per_token > 0:
+            blocks = np.floor(kv_bytes / (s.block * self.bytes_per_token) * (1 + 1e-12))
+            return float(max(0.0, blocks) * s.block * s.deployment.attn_dp)
+        return float(np.floor(self.concurrency(kv_bytes) * self.context))
+
+    @property
+    def kv_tokens(self) -> Count:
+        """Tokens that one replica holds."""
+        return Count(self.tokens(self.kv.low), self.tokens(self.kv.mid), self.tokens(self.kv.high))
+
+    @property
+    def max_concurrency(self) -> Count:
+        """Sequences of ``context`` tokens that one replica holds."""
+        stated = self.setup.overrides.kv_tokens
+        if stated is not None:
+            value = stated / self.context
+            return Count(value, value, value)
+        return Count(*(self.concurrency(level) for level in (self.kv.low, self.kv.mid, self.kv.high)))
+
+    def fits(self, batch: Numeric, context: Numeric) -> Array:
+        """Whether ``batch`` sequences of ``context`` tokens of the whole deployment fit at the middle of the band."""
+        d = self.setup.deployment
+        per_rank = np.ceil(np.asarray(batch, dtype=np.float64) / (d.dp * d.attn_dp))
+        if self.setup.overrides.kv_tokens is not None:
+            return np.asarray(np.ceil(np.asarray(batch) / d.dp) * context <= self.setup.overrides.kv_tokens)
+        pool_ok = self.pool.mid > 0 or self.setup.overrides.kv_bytes is not None
+        return np.asarray((per_rank * self.sequence_bytes(context) <= self.kv.mid) & pool_ok)

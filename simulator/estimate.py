@@ -1,0 +1,217 @@
+"""The one estimate that prices: a setup on axes of batch and context, as bytes, seconds, tokens, joules and dollars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from kvwall.simulator.cache import Cache
+from kvwall.simulator.dense import dense_cache
+from kvwall.simulator.operators.forward import host_work
+from kvwall.simulator.roofline import Prices, PricedTerm, price
+from kvwall.simulator.setup import Setup
+from kvwall.simulator.step import StepShape, step_traffic
+from kvwall.simulator.traffic import Array, Numeric, Operator, Traffic
+
+Phase = Literal["decode", "prefill"]
+
+#: Points priced at once on a large grid; small enough for the cache of a core, large enough that Python costs little.
+BLOCK_POINTS = 1 << 15
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The numeric axes of a question; they broadcast against each other.
+
+    :ivar batch: sequences of the whole deployment
+    :ivar context: tokens cached per sequence (in a prefill: with the tokens of the prefill)
+    :ivar query_tokens: new tokens per sequence; by default 1 in decode and the whole context in a prefill
+    :ivar generated: tokens of the context that were generated
+    """
+
+    batch: Numeric
+    context: Numeric
+    phase: Phase = "decode"
+    query_tokens: Numeric | None = None
+    generated: Numeric = 0.0
+
+
+@dataclass(frozen=True)
+class Band:
+    """A central 80 % band."""
+
+    low: Numeric
+    mid: Numeric
+    high: Numeric
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a step costs, on broadcast axes; bytes and joules are of the whole deployment.
+
+    :ivar step_s: seconds of one step, as a band
+    :ivar ideal_s: the datasheet bound: peaks, perfect overlap, no latency
+    :ivar lines: the bill at the middle of the band
+    """
+
+    setup: Setup
+    axes: Axes
+    step_s: Band
+    ideal_s: Numeric
+    weights_read_bytes: Numeric
+    kv_stored_bytes: Numeric
+    kv_read_bytes: Numeric
+    kv_written_bytes: Numeric
+    host_link_bytes: Numeric
+    joules: Numeric
+    lines: tuple[PricedTerm, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def tokens(self) -> Numeric:
+        """Tokens that one step generates: one per sequence."""
+        return np.asarray(self.axes.batch, dtype=np.float64)
+
+    @property
+    def tokens_per_s(self) -> Band:
+        """Generated tokens of the whole deployment per second."""
+        s = self.step_s
+        return Band(self.tokens / s.high, self.tokens / s.mid, self.tokens / s.low)
+
+    @property
+    def usd_per_million_tokens(self) -> Numeric | None:
+        """Dollars per million generated tokens; ``None`` where no price is known."""
+        hourly = self.setup.usd_per_hour
+        if hourly is None:
+            return None
+        return hourly / 3600 * self.step_s.mid / self.tokens * 1e6 / self.setup.paid_utilization
+
+
+def estimate(setup: Setup, axes: Axes, keep_lines: bool = True) -> Estimate:
+    """Price one step of ``setup`` at every point of ``axes``.
+
+    :raises ForbiddenError: a scheme that the architecture forbids
+    """
+    setup.stack.check(setup.model)
+    cache, shape = _step(setup, axes)
+    traffic = step_traffic(cache, shape)
+    host = _host(setup, cache, shape)
+    real = replace(traffic, operators=(*traffic.operators, host))
+    bills = [
+        price(real, Prices(setup.system, setup.calibration, level, setup.eager), keep_lines and level == "mid")
+        for level in ("low", "mid", "high")
+    ]
+    # The bound knows no chunks: a prefill in one pass reads the weights once.
+    single = traffic if np.all(shape.passes == 1.0) else step_traffic(cache, replace(shape, passes=1.0))
+    ideal = price(single, Prices(setup.system, None)).step_s
+    low, mid, high = (bill.step_s for bill in bills)
+    return Estimate(
+        setup=setup,
+        axes=axes,
+        step_s=Band(low, mid, high),
+        ideal_s=ideal,
+        weights_read_bytes=traffic.total("weights"),
+        kv_stored_bytes=stored_bytes(setup, cache) * np.asarray(axes.batch, dtype=np.float64),
+        kv_read_bytes=traffic.total("kv read"),
+        kv_written_bytes=traffic.total("kv written"),
+        host_link_bytes=traffic.resource_total("host link in") + traffic.resource_total("host link out"),
+        joules=_joules(setup, traffic, mid),
+        lines=bills[1].lines,
+        notes=traffic.notes,
+    )
+
+
+def _step(setup: Setup, axes: Axes) -> tuple[Cache, StepShape]:
+    """The rewritten cache of one rank and the shape of its step."""
+    d = setup.deployment
+    batch = np.asarray(axes.batch, dtype=np.float64)
+    resident = batch / (d.dp * d.attn_dp)
+    prefill = axes.phase == "prefill"
+    microbatches: Numeric = 1.0 if prefill or d.pp == 1 else np.clip(batch / d.dp, 1.0, d.pp)
+    context = np.asarray(axes.context, dtype=np.float64)
+    query: Numeric = (context if prefill else np.float64(1.0)) if axes.query_tokens is None else axes.query_tokens
+    dense = dense_cache(
+        setup.model,
+        resident / microbatches,
+        context,
+        generated=axes.generated,
+        query_tokens=query,
+        prefill=prefill,
+        resident=resident,
+    )
+    cache = setup.stack.rewrite(dense)
+    passes: Numeric = 1.0
+    if prefill:
+        passes = np.maximum(1.0, np.ceil(resident * d.attn_dp * cache.query_tokens / setup.batched_tokens))
+    up = setup.system.device.scale_up
+    reach = up.reach if up else 1
+    shape = StepShape(setup.model, setup.weights, d, setup.system.per_node, reach, microbatches, passes)
+    return cache, shape
+
+
+def _host(setup: Setup, cache: Cache, shape: StepShape) -> Operator:
+    """The engine's own work on the host; every replica does its own, side by side."""
+    host = setup.engine.host
+    per_step = host.per_step_s.mid + host.per_moe_layer_s.mid * setup.expert_layers
+    low = host.per_step_s.low + host.per_moe_layer_s.low * setup.expert_layers
+    high = host.per_step_s.high + host.per_moe_layer_s.high * setup.expert_layers
+    sequences = cache.batch * shape.microbatches * setup.deployment.attn_dp
+    spread = (low / per_step, high / per_step) if per_step else (1.0, 1.0)
+    return host_work(per_step, host.per_sequence_s.mid, sequences, spread, host.source)
+
+
+def stored_bytes(setup: Setup, cache: Cache) -> Numeric:
+    """Bytes that one sequence occupies over all ranks, wherever they lie, replicas of KV heads counted."""
+    d = setup.deployment
+    total: Numeric = np.float64(0.0)
+    for group in cache.groups:
+        for tensor in group.tensors:
+            copies = tensor.share(d.attention_tp) * d.attention_tp / d.dcp
+            total = total + group.layers * tensor.stored_bytes() * copies
+    return total
+
+
+def _joules(setup: Setup, traffic: Traffic, step_s: Numeric) -> Numeric:
+    """Energy of one step: ``min(limit t, floor t + e_byte bytes + e_flop FLOP)`` over all devices."""
+    device, count = setup.system.device, setup.deployment.gpus
+    moved = traffic.resource_total("hbm") * device.energy.per_byte_joules
+    computed = (traffic.resource_total("matrix") + traffic.resource_total("vector")) * device.energy.per_flop_joules
+    floor = device.power.floor_w * count * step_s
+    return np.minimum(device.power.limit_w * count * step_s, floor + moved + computed)
+
+
+def estimate_grid(setup: Setup, batch: Array, context: Array, phase: Phase = "decode") -> Estimate:
+    """The estimate on the full grid ``batch x context``, without lines, block by block.
+
+    :param batch: sequences, shape (b,)
+    :param context: tokens per sequence, shape (c,)
+    :returns: arrays of shape (b, c)
+    """
+    rows = max(1, BLOCK_POINTS // max(1, context.size))
+    parts = [
+        estimate(setup, Axes(part[:, None], context[None, :], phase), keep_lines=False) for part in _blocks(batch, rows)
+    ]
+
+    def joined(values: list[Numeric]) -> Array:
+        shaped = [np.broadcast_to(v, (p.tokens.shape[0], context.size)) for v, p in zip(values, parts, strict=True)]
+        return np.concatenate(shaped)
+
+    names = ("weights_read_bytes", "kv_stored_bytes", "kv_read_bytes", "kv_written_bytes", "host_link_bytes", "joules")
+    columns = {name: joined([getattr(part, name) for part in parts]) for name in names}
+    band = Band(*(joined([getattr(part.step_s, level) for part in parts]) for level in ("low", "mid", "high")))
+    return Estimate(
+        setup=setup,
+        axes=Axes(batch[:, None], context[None, :], phase),
+        step_s=band,
+        ideal_s=joined([part.ideal_s for part in parts]),
+        notes=parts[0].notes,
+        **columns,
+    )
+
+
+def _blocks(values: Array, size: int) -> Iterator[Array]:
+    for start in range(0, values.size, size):
+        yield values[start : start + size]

@@ -1,0 +1,73 @@
+"""Collectives by an alpha-beta model: bytes one rank must send, and messages that must follow one another.
+
+The compulsory part is what any algorithm sends, also one that reduces inside a switch; the second pass of a ring or
+two-shot algorithm is charged on top, but not to the ideal time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from kvwall.simulator.traffic import Numeric, Operator, Resource, Term, term
+
+Link = Literal["scale up", "peer", "scale out"]
+
+_HOPS: dict[Link, Resource] = {"scale up": "hops", "peer": "peer hops", "scale out": "network hops"}
+
+_ALPHA_BETA = "alpha-beta model: Thakur et al. 2005, doi 10.1177/1094342005051521"
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Ranks that take part in a collective.
+
+    :ivar size: ranks
+    :ivar link: the slowest link between two of them
+    """
+
+    size: int
+    link: Link
+
+    @property
+    def hop(self) -> Resource:
+        """A message over that link."""
+        return _HOPS[self.link]
+
+
+def all_reduce(name: str, layers: float, tokens: Numeric, width: float, ring: Ring, ranks: Numeric) -> Operator:
+    """Sum a row of ``width`` 16-bit numbers for each of ``tokens`` tokens over the ring, in ``layers`` layers."""
+    shape: dict[str, Numeric] = {"L": layers, "T": tokens, "D": width, "n": ring.size}
+    terms = (
+        term("send the rows", ring.link, "2 * L * D * (n - 1) / n * T", _ALPHA_BETA, **shape),
+        term("send the sums", ring.link, "2 * L * D * (n - 1) / n * T", _ALPHA_BETA, compulsory=False, **shape),
+        _hops(ring, layers, 2.0),
+    )
+    return Operator("network", name, "collective", terms, layers, ranks=ranks)
+
+
+def all_to_all(
+    name: str, layers: float, tokens: Numeric, width: float, element_bytes: float, ring: Ring, ranks: Numeric
+) -> Operator:
+    """Send each of ``tokens`` rows to another rank of the ring, in ``layers`` layers."""
+    terms = (
+        term("send rows", ring.link, "L * D * e * (n - 1) / n * T", _ALPHA_BETA,
+             L=layers, T=tokens, D=width, e=element_bytes, n=ring.size),
+        _hops(ring, layers, 1.0),
+    )  # fmt: skip
+    return Operator("network", name, "collective", terms, layers, ranks=ranks)
+
+
+def send_receive(name: str, times: float, tokens: Numeric, width: float, ring: Ring, ranks: Numeric) -> Operator:
+    """Pass ``tokens`` rows of ``width`` 16-bit numbers to the next pipeline stage, ``times`` times."""
+    terms = (
+        term("send rows", ring.link, "2 * x * D * T", _ALPHA_BETA, x=times, D=width, T=tokens),
+        _hops(ring, times, 1.0),
+    )
+    return Operator("network", name, "collective", terms, times, ranks=ranks)
+
+
+def _hops(ring: Ring, layers: float, each: float) -> Term:
+    return term(
+        "wait for messages", ring.hop, "L * h", _ALPHA_BETA, compulsory=False, spread=(0.4, 2.0), L=layers, h=each
+    )

@@ -1,0 +1,75 @@
+"""Everything of a step that is not attention: projections, feed-forward networks, norms, embedding, LM head, host."""
+
+from __future__ import annotations
+
+from kvwall.simulator.linears import Linear
+from kvwall.simulator.operators.linear import product, touched_experts
+from kvwall.simulator.traffic import Numeric, Operator, term
+from kvwall.workloads.model_spec import ExpertFeedForward, FeedForwardGroup
+from kvwall.workloads.weight_format import WeightFormat
+
+_VASWANI = "Vaswani et al. 2017, arXiv 1706.03762, section 3"
+_HOST = "host time per step and per sequence of the engine profile"
+
+
+def feed_forward_operators(
+    group: FeedForwardGroup,
+    linears: tuple[Linear, ...],
+    tokens: Numeric,
+    weights: WeightFormat,
+    ranks: Numeric,
+    ep: int,
+    passes: Numeric = 1.0,
+) -> list[Operator]:
+    """The feed-forward network of one group of layers, with the experts that ``tokens`` tokens really touch.
+
+    Routed tokens spread evenly over experts and ranks (no imbalance).
+    """
+    if not isinstance(group, ExpertFeedForward):
+        return [product(linear, tokens, weights, ranks, passes) for linear in linears]
+    touched = touched_experts(group.experts, group.experts_per_token, tokens / passes) / ep
+    visits = tokens * group.experts_per_token / ep
+    operators = []
+    for linear in linears:
+        if linear.experts:
+            operators.append(product(linear, visits, weights, ranks, passes, touched))
+        else:
+            operators.append(product(linear, tokens, weights, ranks, passes))
+    return operators
+
+
+def elementwise(layers: float, tokens: Numeric, row_elements: float, ranks: Numeric) -> Operator:
+    """Norms, rotation, activation and residual of ``layers`` layers: ``row_elements`` moved per token, 16 bits each.
+
+    A fused kernel, or an L2 that keeps a small batch's rows, avoids this traffic, so none of it is compulsory.
+    """
+    moved = term(
+        "move activations", "hbm", "2 * L * w * T", _VASWANI, compulsory=False, L=layers, w=row_elements, T=tokens
+    )
+    return Operator("elementwise", "norms, rotation, activation", "elementwise", (moved,), 4 * layers, ranks=ranks)
+
+
+def embed(tokens: Numeric, hidden: int, bits: float, ranks: Numeric) -> Operator:
+    """Look up one row of the embedding per token."""
+    rows = term("read rows", "hbm", "D * b / 8 * T", _VASWANI, compulsory=False, D=hidden, b=bits, T=tokens)
+    return Operator("head", "embedding", "elementwise", (rows,), 1, ranks=ranks)
+
+
+def sample(sequences: Numeric, vocabulary: float, ranks: Numeric) -> Operator:
+    """Softmax and choice over fp32 logits: written once, read twice."""
+    logits = term(
+        "move logits", "hbm", "12 * V * B", "fp32 logits, written once and read twice (estimate)", compulsory=False,
+        V=vocabulary, B=sequences,
+    )  # fmt: skip
+    return Operator("head", "sampling", "elementwise", (logits,), 4, ranks=ranks)
+
+
+def host_work(
+    per_step_s: float, per_sequence_s: float, sequences: Numeric, spread: tuple[float, float], source: str
+) -> Operator:
+    """What the serving engine does on the host in each step while the device waits."""
+    work = term(
+        "schedule, sample, detokenise", "host", "h + s * B", f"{_HOST}: {source}", compulsory=False, spread=spread,
+        h=per_step_s, s=per_sequence_s, B=sequences,
+    )  # fmt: skip
+    return Operator("host", "engine on the host", "host", (work,), 0)

@@ -1,0 +1,70 @@
+"""What a scheme is: a frozen set of parameters and one method that rewrites a cache.
+
+A scheme never computes time and never sees a machine. It says which axes of the cache it shrinks, what it needs of an
+architecture, and from which paper its equations are.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from kvwall.hardware.document import Document
+from kvwall.hardware.errors import ForbiddenError
+from kvwall.simulator.cache import Axis, Cache
+from kvwall.workloads.model_spec import ModelSpec
+
+#: Rewrites happen in this order whatever the order of the text: what is kept, in which form, what is read, and where.
+AXIS_ORDER: tuple[Axis, ...] = ("layers", "channels", "tokens", "bits", "reads", "sequences", "place")
+
+
+class Scheme(Document):
+    """Base of all schemes.
+
+    :cvar name: as it is written in a stack
+    :cvar title: one line of what it does
+    :cvar axes: the axes of the cache it shrinks; two schemes of a stack may not shrink one axis
+    :cvar equations: the equations of what is stored, read and computed
+    :cvar reference: where they are from
+    :cvar limits: where it does not apply and what is known to go wrong
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    axes: ClassVar[frozenset[Axis]]
+    equations: ClassVar[tuple[str, ...]]
+    reference: ClassVar[str]
+    limits: ClassVar[tuple[str, ...]] = ()
+
+    def rewrite(self, cache: Cache) -> Cache:
+        """The cache as this scheme keeps it."""
+        raise ForbiddenError(f"scheme {self.name!r} does not rewrite a cache")
+
+    def check(self, model: ModelSpec) -> None:
+        """Refuse an architecture that the scheme cannot serve.
+
+        :raises ForbiddenError: with the reason
+        """
+
+    @property
+    def stage(self) -> int:
+        """When the rewrite happens, by the first axis it shrinks."""
+        return min((AXIS_ORDER.index(axis) for axis in self.axes), default=0)
+
+    @property
+    def text(self) -> str:
+        """The scheme as it is written in a stack, with the options that were given."""
+        options = self.model_dump(exclude_unset=True)
+        written = ",".join(f"{key}={value}" for key, value in options.items())
+        return f"{self.name}:{written}" if written else self.name
+
+
+def forbid_latents(scheme: Scheme, model: ModelSpec, reason: str) -> None:
+    """Refuse a model with multi-head latent attention."""
+    if any(group.kind == "mla" for group in model.attention):
+        raise ForbiddenError(f"scheme {scheme.name!r} does not apply to {model.name}: {reason}")
+
+
+def forbid_no_tokens(scheme: Scheme, model: ModelSpec) -> None:
+    """Refuse a model that caches no tokens at all (recurrent state only)."""
+    if all(group.kind == "linear" for group in model.attention):
+        raise ForbiddenError(f"scheme {scheme.name!r} does not apply to {model.name}: it caches no tokens")

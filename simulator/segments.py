@@ -1,0 +1,42 @@
+"""Rewrites of segments that several schemes share: split off the newest tokens, keep a budget, read a budget."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from kvwall.simulator.cache import Segment, Tensor
+from kvwall.simulator.traffic import Numeric
+
+
+def split_newest(segment: Segment, newest: Numeric, label: str) -> tuple[Segment, Segment]:
+    """``segment`` without its ``newest`` tokens, and those tokens as a segment of their own called ``label``.
+
+    A step that does not read the whole segment is taken to read its newest tokens first.
+    """
+    kept = np.minimum(newest, segment.stored)
+    read = np.minimum(kept, segment.read)
+    older = replace(segment, stored=segment.stored - kept, read=segment.read - read)
+    return older, replace(segment, label=label, stored=kept, read=read)
+
+
+def keep_at_most(tensor: Tensor, budget: Numeric, extra: Numeric = 0.0) -> Tensor:
+    """``tensor`` with ``min(stored - extra, budget) + extra`` tokens kept of each segment, all of them read."""
+
+    def cut(segment: Segment) -> Segment:
+        kept = np.minimum(segment.stored - extra, budget) + extra
+        return replace(segment, stored=kept, read=np.minimum(segment.read, kept))
+
+    return tensor.map(cut)
+
+
+def read_at_most(tensor: Tensor, budget: Numeric) -> Tensor:
+    """``tensor`` of which a step reads ``budget`` tokens: the newest segments first, then the older ones."""
+    left: Numeric = budget
+    chosen: list[Segment] = []
+    for segment in reversed(tensor.segments):
+        read = np.minimum(segment.read, left)
+        left = left - read
+        chosen.append(replace(segment, read=read))
+    return replace(tensor, segments=tuple(reversed(chosen)))

@@ -1,0 +1,123 @@
+"""Stacks of schemes: ``"palu:keep=0.5+kivi:bits=4+offload:to=host"`` as a tuple of schemes in the order they act."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass, replace
+from functools import cache as remember
+from importlib.metadata import entry_points
+from typing import Any
+
+from pydantic import ValidationError
+
+import kvwall.simulator.schemes as schemes_folder
+from kvwall.hardware.document import explain_validation
+from kvwall.hardware.errors import ForbiddenError, InputError, canonical, unknown_name
+from kvwall.simulator.cache import Axis, Cache
+from kvwall.simulator.scheme import Scheme
+from kvwall.workloads.model_spec import ModelSpec
+
+
+@remember
+def scheme_modules() -> dict[str, str]:
+    """Name of each scheme and the module that defines it: the files of the folder, then installed plug-ins."""
+    own = {m.name.replace("_", "-"): m.name for m in pkgutil.iter_modules(schemes_folder.__path__)}
+    return {name: f"kvwall.simulator.schemes.{module}" for name, module in own.items()}
+
+
+@remember
+def scheme_names() -> tuple[str, ...]:
+    """All scheme names, as written in a stack."""
+    plugged = [entry.name for entry in entry_points(group="kvwall.schemes")]
+    return tuple(sorted([*(name.replace("-", "_") for name in scheme_modules()), *plugged]))
+
+
+@remember
+def scheme_class(name: str) -> type[Scheme]:
+    """The class of the scheme called ``name``, whatever its case and punctuation.
+
+    :raises UnknownNameError: no such scheme, with the nearest name
+    """
+    for known, module in scheme_modules().items():
+        if canonical(known) == canonical(name):
+            found = importlib.import_module(module)
+            return next(c for c in vars(found).values() if _is_scheme_of(c, found.__name__))
+    for entry in entry_points(group="kvwall.schemes"):
+        if canonical(entry.name) == canonical(name):
+            plugged: type[Scheme] = entry.load()
+            return plugged
+    raise unknown_name("scheme", name, scheme_names())
+
+
+def _is_scheme_of(candidate: Any, module: str) -> bool:
+    return isinstance(candidate, type) and issubclass(candidate, Scheme) and candidate.__module__ == module
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Schemes in the order in which they act.
+
+    :ivar schemes: at most one on each axis
+    """
+
+    schemes: tuple[Scheme, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The stack as it is written, in the order in which it acts; ``none`` when empty."""
+        return "+".join(scheme.text for scheme in self.schemes) or "none"
+
+    def check(self, model: ModelSpec) -> None:
+        """Refuse a scheme that the architecture forbids.
+
+        :raises ForbiddenError: with the reason
+        """
+        for scheme in self.schemes:
+            scheme.check(model)
+
+    def rewrite(self, cache: Cache) -> Cache:
+        """``cache`` after all rewrites."""
+        for scheme in self.schemes:
+            claims = tuple((axis, scheme.name) for axis in sorted(scheme.axes))
+            cache = replace(scheme.rewrite(cache), claims=(*cache.claims, *claims))
+        return cache
+
+
+def parse_stack(text: str, kv_dtype: str | None = None) -> Stack:
+    """The stack that ``text`` describes; ``kv_dtype`` is sugar for one more scheme.
+
+    :raises InputError: an option that the scheme does not have, or a value that it does not allow
+    :raises UnknownNameError: no such scheme
+    :raises ForbiddenError: two schemes on one axis
+    """
+    parts = [part.strip() for part in text.split("+")]
+    if kv_dtype and canonical(kv_dtype) not in {"auto", "bf16", "fp16", "none"}:
+        parts.append(kv_dtype)
+    schemes = [_parse_scheme(part) for part in parts if canonical(part) != "none"]
+    taken: dict[Axis, str] = {}
+    for scheme in schemes:
+        for axis in scheme.axes:
+            if axis in taken:
+                raise ForbiddenError(f"scheme {text!r}: both {taken[axis]!r} and {scheme.name!r} shrink the {axis}")
+            taken[axis] = scheme.name
+    return Stack(tuple(sorted(schemes, key=lambda scheme: (scheme.stage, scheme.name))))
+
+
+def _parse_scheme(text: str) -> Scheme:
+    name, _, options = text.partition(":")
+    if not name:
+        raise InputError(f"scheme {text!r}: a name is missing (as in 'kivi:bits=2+offload:to=host')")
+    found = scheme_class(name)
+    values: dict[str, Any] = {}
+    for option in filter(None, (part.strip() for part in options.split(","))):
+        key, separator, value = option.partition("=")
+        if not separator:
+            raise InputError(f"scheme {text!r}: {option!r} is not an option (write key=value)")
+        if key in values:
+            raise InputError(f"scheme {text!r}: the option {key!r} stands twice")
+        values[key.strip()] = value.strip()
+    try:
+        return found.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"scheme {text!r}: {explain_validation(error, found)}") from None

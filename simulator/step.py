@@ -1,0 +1,162 @@
+"""One step of a transformer: from a rewritten cache to the operators that one rank pays, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kvwall.simulator.cache import Cache
+from kvwall.simulator.deployment import Deployment
+from kvwall.simulator.linears import attention_linears, feed_forward_linears, head_linear
+from kvwall.simulator.operators.attention import Split, attention_operators, shard
+from kvwall.simulator.operators.collective import Link, Ring, all_reduce, all_to_all, send_receive
+from kvwall.simulator.operators.forward import elementwise, embed, feed_forward_operators, sample
+from kvwall.simulator.operators.linear import product
+from kvwall.simulator.traffic import Numeric, Operator, Traffic, term
+from kvwall.workloads.model_spec import ExpertFeedForward, HeadAttention, ModelSpec
+from kvwall.workloads.weight_format import WeightFormat
+
+
+@dataclass(frozen=True)
+class StepShape:
+    """What a step is made of, apart from the cache.
+
+    :ivar model: the architecture
+    :ivar weights: number format of the weights
+    :ivar deployment: how the model is split
+    :ivar per_node: devices of one node
+    :ivar reach: devices that the links inside a node join; 1 where there are none
+    :ivar microbatches: parts of the batch that follow one another through the pipeline
+    :ivar passes: passes of the engine that a prefill is cut into; each reads the weights again
+    """
+
+    model: ModelSpec
+    weights: WeightFormat
+    deployment: Deployment
+    per_node: int
+    reach: int = 8
+    microbatches: Numeric = 1.0
+    passes: Numeric = 1.0
+
+    @property
+    def ranks(self) -> Numeric:
+        """Times that the path through all layers is paid per step over the whole deployment."""
+        return self.deployment.tp * self.deployment.dp * self.microbatches
+
+    def ring(self, size: int) -> Ring:
+        """A ring of ``size`` neighbouring ranks."""
+        return Ring(size, self.link(size))
+
+    def link(self, span: int) -> Link:
+        """The slowest link among ``span`` neighbouring devices."""
+        if span > self.per_node:
+            return "scale out"
+        return "scale up" if span <= self.reach else "peer"
+
+
+def step_traffic(cache: Cache, shape: StepShape) -> Traffic:
+    """All operators of one step on one rank, through every pipeline stage.
+
+    :param cache: the rewritten cache of one attention group of ranks, ``cache.batch`` sequences of one microbatch
+    :param shape: model, weights and deployment
+    """
+    d = shape.deployment
+    attention_tokens = cache.batch * cache.query_tokens
+    tokens = attention_tokens * d.attn_dp
+    operators: list[Operator] = [embed(tokens, shape.model.hidden_size, shape.weights.bits("embedding"), shape.ranks)]
+    operators += _attention(cache, shape, attention_tokens)
+    operators += _scheme_operators(cache, shape)
+    operators += _feed_forward(shape, tokens)
+    operators += _network(shape, attention_tokens, tokens)
+    operators += _head(cache, shape)
+    return Traffic(tuple(operators), cache.notes)
+
+
+def _attention(cache: Cache, shape: StepShape, tokens: Numeric) -> list[Operator]:
+    d = shape.deployment
+    split = Split(d.attention_tp, d.dcp, shape.ranks)
+    operators: list[Operator] = []
+    for index, group in enumerate(shape.model.attention):
+        linears = attention_linears(shape.model, index, d.attention_tp)
+        *before, last = [product(linear, tokens, shape.weights, shape.ranks, shape.passes) for linear in linears]
+        row = 6.0 * shape.model.hidden_size
+        if isinstance(group, HeadAttention):
+            row += 2.0 * (group.q_heads + 2 * group.kv_heads) * group.head_dim / d.attention_tp
+        operators += before
+        for cached in (g for g in cache.groups if g.index == index):
+            operators += attention_operators(cached, cache, split)
+        operators += [last, elementwise(group.layers, tokens, row, shape.ranks)]
+    if cache.extra_weights:
+        extra = term(
+            "read factors", "hbm", "2 * W / t", "parameters of the low-rank factors beyond the projections they replace",
+            tally="weights", W=cache.extra_weights, t=d.attention_tp,
+        )  # fmt: skip
+        operators.append(Operator("attention", "low-rank factors", "gemm", (extra,), 0, ranks=shape.ranks))
+    return operators
+
+
+def _scheme_operators(cache: Cache, shape: StepShape) -> list[Operator]:
+    """Kernels of schemes, of which a rank pays its part of the query heads."""
+    share = 1.0 / shape.deployment.attention_tp / shape.deployment.dcp
+    return [
+        Operator(o.owner, o.name, o.kind, tuple(shard(t, share) for t in o.terms), o.launches, o.stream, shape.ranks)
+        for _, o in cache.operators
+    ]
+
+
+def _feed_forward(shape: StepShape, tokens: Numeric) -> list[Operator]:
+    d = shape.deployment
+    operators: list[Operator] = []
+    for index, group in enumerate(shape.model.feed_forward):
+        linears = feed_forward_linears(shape.model, index, d)
+        operators += feed_forward_operators(group, linears, tokens, shape.weights, shape.ranks, d.ep, shape.passes)
+        width = group.intermediate_size / d.tp
+        if isinstance(group, ExpertFeedForward):
+            width = width * group.experts_per_token + group.shared_intermediate_size / d.tp
+        operators.append(elementwise(group.layers, tokens, 2.0 * shape.model.hidden_size + 3.0 * width, shape.ranks))
+    return operators
+
+
+def _network(shape: StepShape, attention_tokens: Numeric, tokens: Numeric) -> list[Operator]:
+    d, model = shape.deployment, shape.model
+    operators: list[Operator] = []
+    if d.attention_tp > 1:
+        ring = shape.ring(d.attention_tp)
+        name = "all-reduce after attention"
+        operators.append(all_reduce(name, model.layers, attention_tokens, model.hidden_size, ring, shape.ranks))
+    if d.tp > 1:
+        ring = shape.ring(d.tp)
+        name = "all-reduce after feed-forward"
+        for group in model.feed_forward:
+            routed = isinstance(group, ExpertFeedForward) and d.ep == d.tp
+            if isinstance(group, ExpertFeedForward) and routed:
+                operators += _dispatch(shape, group, tokens, ring)
+            else:
+                operators.append(all_reduce(name, group.layers, tokens, model.hidden_size, ring, shape.ranks))
+    if d.pp > 1:
+        ring = Ring(2, shape.link(d.tp * d.pp))
+        name = "pass on to the next stage"
+        operators.append(send_receive(name, d.pp - 1, tokens / d.tp, model.hidden_size, ring, shape.ranks))
+    return operators
+
+
+def _dispatch(shape: StepShape, group: ExpertFeedForward, tokens: Numeric, ring: Ring) -> list[Operator]:
+    """Every rank sends its share of the tokens to their experts and gets the results back."""
+    sent = tokens / ring.size * group.experts_per_token
+    hidden = shape.model.hidden_size
+    sent_bytes = 1.0 if shape.weights.compute_dtype == "fp8" else 2.0
+    return [
+        all_to_all("dispatch to experts", group.layers, sent, hidden, sent_bytes, ring, shape.ranks),
+        all_to_all("combine from experts", group.layers, sent, hidden, 2.0, ring, shape.ranks),
+    ]
+
+
+def _head(cache: Cache, shape: StepShape) -> list[Operator]:
+    """Only the last token of a prefill, and every query token of a decode step, meets the LM head."""
+    if not shape.model.vocab_size:
+        return []
+    d = shape.deployment
+    rows = cache.batch * (np.float64(1.0) if cache.prefill else cache.query_tokens) * d.attn_dp
+    head = product(head_linear(shape.model, d.tp), rows, shape.weights, shape.ranks)
+    return [head, sample(rows, shape.model.vocab_size / d.tp, shape.ranks)]
