@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from kvwall.hardware.document import Document
-from kvwall.hardware.library import Library
+from kvwall.workloads.dotted_names import DottedLibrary
 
 Count = Annotated[int, Field(ge=1, le=100_000_000)]
 CountOrZero = Annotated[int, Field(ge=0, le=100_000_000)]
@@ -196,7 +196,7 @@ class ModelSpec(Document):
     norm_matrices: CountOrZero = Field(2, description="norm vectors per layer, each of hidden_size (x2 with a bias)")
     norm_bias: bool = False
     dtype: str = "bf16"
-    attention: tuple[AttentionGroup, ...] = Field(min_length=1)
+    attention: tuple[AttentionGroup, ...]
     feed_forward: tuple[FeedForwardGroup, ...] = ()
     extra: ExtraParameters | None = None
     mtp_layers: CountOrZero = Field(0, description="multi-token-prediction layers shipped with the model")
@@ -205,6 +205,8 @@ class ModelSpec(Document):
 
     @model_validator(mode="after")
     def _check(self) -> ModelSpec:
+        if not self.attention:
+            raise ValueError("attention is empty: a model needs at least one attention group")
         mixers = sum(group.layers for group in self.attention)
         networks = sum(group.layers for group in self.feed_forward)
         if self.feed_forward and not (mixers == networks == self.layers or mixers + networks == self.layers):
@@ -244,4 +246,4 @@ class ModelSpec(Document):
         return sum(group.layers * group.state_bytes for group in self.attention if isinstance(group, LinearState))
 
 
-MODELS = Library("kvwall.workloads", "models", "model", ModelSpec)
+MODELS = DottedLibrary("kvwall.workloads", "models", "model", ModelSpec)

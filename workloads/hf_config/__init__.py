@@ -82,16 +82,21 @@ def _model_type(outer: Config, config: Config) -> str:
 
 
 def _vision_tower(outer: Config) -> ExtraParameters | None:
-    """Parameters of a vision tower: ``L*(4*D^2 + 2*D*F)``, without patches, positions and projector."""
+    """Parameters of a vision tower: ``L*(4*D^2 + m*D*F)``, without patches, positions and projector.
+
+    ``m`` is 3 where the activation is that of a gated network, else 2.
+    """
     vision = outer.section("vision_config")
     if vision is None:
         return None
-    layers = vision.optional_count("num_hidden_layers", "depth")
-    width = vision.optional_count("hidden_size", "embed_dim")
+    layers = vision.optional_count("num_hidden_layers", "depth", "vt_num_hidden_layers")
+    width = vision.optional_count("vt_hidden_size", "hidden_size", "embed_dim")
     if layers is None or width is None:
         return ExtraParameters(count=0, what="vision tower of unknown size")
-    inner = vision.optional_count("intermediate_size") or 4 * width
-    return ExtraParameters(count=layers * (4 * width * width + 2 * width * inner), what="vision tower, an estimate")
+    inner = vision.optional_count("intermediate_size", "vt_intermediate_size") or 4 * width
+    matrices = 3 if vision.value("hidden_act") == "silu" else 2
+    count = layers * (4 * width * width + matrices * width * inner)
+    return ExtraParameters(count=count, what="vision tower, an estimate")
 
 
 def _dtype(outer: Config, config: Config) -> tuple[str, tuple[str, ...]]:

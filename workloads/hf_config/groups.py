@@ -34,7 +34,7 @@ def body(config: Config, tied: bool = False) -> Fields:
         "hidden_size": config.count("hidden_size", "n_embd"),
         "vocab_size": config.count("vocab_size"),
         "max_context": config.count("max_position_embeddings", "n_positions", "seq_length", default=2048),
-        "tied_embeddings": config.flag("tie_word_embeddings", tied),
+        "tied_embeddings": config.tied(tied),
     }
 
 

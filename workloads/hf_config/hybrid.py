@@ -185,12 +185,14 @@ def _nemotron_networks(config: Config, dense_layers: int, expert_layers: int) ->
 
 
 def read_nemotron_h(config: Config) -> Fields:
-    """Nemotron-H and Nemotron 3: one mixer or one network per layer, named by ``hybrid_override_pattern``."""
+    """Nemotron-H and Nemotron 3: one mixer or one network per layer, by a pattern of letters or a list of words."""
     fields = body(config)
     letters = {"M": "mamba", "*": "full", "-": "dense", "E": "moe"}
-    kinds = config.choices("hybrid_override_pattern", letters, fields["layers"])
+    words = {"mamba": "mamba", "attention": "full", "mlp": "dense", "moe": "moe"}
+    kinds = config.choices("layers_block_type", words, fields["layers"])
+    kinds = config.choices("hybrid_override_pattern", letters, fields["layers"]) or kinds
     if kinds is None:
-        raise config.error("hybrid_override_pattern", "is missing")
+        raise config.error("hybrid_override_pattern", "is missing, and there is no layers_block_type")
     mamba = _mamba2(
         config,
         kinds.count("mamba"),
@@ -201,11 +203,12 @@ def read_nemotron_h(config: Config) -> Fields:
         kernel=config.count("conv_kernel", default=4),
         conv_bias=config.flag("use_conv_bias", True),
     )
-    config.ignore("mamba_hidden_act")
+    config.ignore("mamba_hidden_act", "mtp_layers_block_type")
     return fields | {
         "attention": head_groups(kinds, None, heads(config)) + mamba,
         "feed_forward": _nemotron_networks(config, kinds.count("dense"), kinds.count("moe")),
         "norm_matrices": 1,
+        "mtp_layers": mtp_layers(config),
     }
 
 

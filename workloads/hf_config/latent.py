@@ -11,18 +11,25 @@ from kvwall.workloads.model_spec import Indexer, LatentAttention
 
 
 def read_latent(config: Config) -> Fields:
-    """DeepSeek-V2, V3 and R1, Kimi-K2: one latent and one rotary key per token."""
+    """DeepSeek-V2, V3 and R1, Kimi-K2, GLM-4.7-Flash: one latent and one rotary key per token."""
     return _read(config, None)
 
 
 def read_sparse_latent(config: Config) -> Fields:
-    """DeepSeek-V3.2 and GLM-5: an indexer with a key of its own picks the latents to read."""
+    """DeepSeek-V3.2 and GLM-5: an indexer with a key of its own picks the latents to read.
+
+    Where ``indexer_types`` says ``shared``, a layer reuses the pick of the layer before and keeps no key.
+    """
     layers = config.count("num_hidden_layers")
     head_dim = config.count("index_head_dim")
+    kinds = config.choices("indexer_types", {"full": "full", "shared": "shared"}, layers) or ("full",) * layers
+    config.ignore("indexer_rope_interleave", "index_share_for_mtp_iteration")
+    if config.value("indexer_types") is not None:
+        config.ignore("index_topk_freq", "index_skip_topk_offset")
     indexer = Indexer(
         heads=config.count("index_n_heads"),
         head_dim=head_dim,
-        cache_layers=layers,
+        cache_layers=kinds.count("full"),
         bytes_per_token=head_dim + 4,
         top_k=config.count("index_topk"),
     )
@@ -55,7 +62,9 @@ def _read(config: Config, indexer: Indexer | None) -> Fields:
 FAMILIES: Mapping[str, Callable[[Config], Fields]] = {
     "deepseek_v2": read_latent,
     "deepseek_v3": read_latent,
+    "glm4_moe_lite": read_latent,
     "kimi_k2": read_latent,
+    "kimi_k25": read_latent,
     "deepseek_v32": read_sparse_latent,
     "glm_moe_dsa": read_sparse_latent,
 }

@@ -36,11 +36,11 @@ def read_mixtral(config: Config) -> Fields:
 
 def read_phimoe(config: Config) -> Fields:
     """Phi-3.5-MoE: as Mixtral, with biases on the projections, the norms and the output head."""
-    bias = config.flag("attention_bias", True)
+    bias = config.flag("attention_bias", False)
     attention = plain_attention(
         config, config.count("num_hidden_layers"), windows=True, qkv_bias=bias, output_bias=bias
     )
-    head_bias = config.flag("lm_head_bias", True)
+    head_bias = config.flag("lm_head_bias", False)
     return read_mixtral(config) | {"attention": attention, "norm_bias": True, "lm_head_bias": head_bias}
 
 
@@ -107,6 +107,8 @@ def leading_dense_experts(config: Config, layers: int) -> tuple[FeedForwardGroup
     if config.count("moe_layer_freq", default=1) != 1:
         raise config.error("moe_layer_freq", "only 1 (experts in every layer after the dense ones) is understood")
     lead = min(layers, config.optional_count("first_k_dense_replace", lowest=0) or 0)
+    kinds = config.choices("mlp_layer_types", {"dense": "dense", "sparse": "sparse"}, layers)
+    lead = kinds.count("dense") if kinds else lead
     size = config.count("moe_intermediate_size")
     return feed_forward(
         lead,

@@ -113,7 +113,7 @@ def read_gemma3(config: Config) -> Fields:
         "hidden_size": config.count("hidden_size"),
         "vocab_size": config.count("vocab_size", default=262_208),
         "max_context": config.count("max_position_embeddings", default=131_072),
-        "tied_embeddings": config.flag("tie_word_embeddings", True),
+        "tied_embeddings": config.tied(True),
     }
     layers = fields["layers"]
     period = config.count("sliding_window_pattern", "_sliding_window_pattern", default=6)

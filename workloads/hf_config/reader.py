@@ -13,9 +13,9 @@ _LARGEST_COUNT = 100_000_000
 #: Keys that, in some family, change what is cached or which weights exist. One that is set and that the reader of the
 #: family never asked for means the family's description is not enough: better an error than a wrong number.
 _CHANGES_THE_LAYOUT = re.compile(
-    r"sliding|window|layer_types?$|layers_block|block_type|layer_pattern|override_pattern|chunk_size|lora_rank"
+    r"sliding|window|layer_types?$|layers_block|block_type|layer_pattern|override_pattern|lora_rank"
     r"|^index_|indexer|^linear_|^mamba_|^ssm_|^swa_|^moe_|expert|kv_shared|kv_heads|num_key_value|attention_interval"
-    r"|attn_layer|attn_type|^no_rope|cross_attention|compress|multi_query|qk_norm|qk_layernorm|k_eq_v|sink"
+    r"|attention_chunk|attn_layer|attn_type|^no_rope|cross_attention|compress|multi_query|qk_norm|qk_layernorm|k_eq_v|sink"
     r"|double_wide|output_gate|per_layer_input|global_head_dim|v_head_dim"
 )
 
@@ -26,10 +26,12 @@ class Config:
     :param data: the parsed mapping
     :param where: the file, for errors
     :param prefix: ``"text_config."`` for a section, so that errors name the key as it stands in the file
+    :param outer: the config that holds this section
     """
 
-    def __init__(self, data: Mapping[str, Any], where: str, prefix: str = "") -> None:
+    def __init__(self, data: Mapping[str, Any], where: str, prefix: str = "", outer: Config | None = None) -> None:
         self._data = data
+        self._outer = outer
         self._asked: set[str] = set()
         self.where = where
         self.prefix = prefix
@@ -116,7 +118,13 @@ class Config:
             return None
         if not isinstance(value, dict):
             raise self.error(key, f"{value!r:.60} is not a mapping")
-        return Config(value, self.where, f"{self.prefix}{key}.")
+        return Config(value, self.where, f"{self.prefix}{key}.", self)
+
+    def tied(self, default: bool) -> bool:
+        """Whether embedding and output head are one matrix; a wrapper may say so for the section it holds."""
+        if self.value("tie_word_embeddings") is None and self._outer is not None:
+            return self._outer.tied(default)
+        return self.flag("tie_word_embeddings", default)
 
     def ignore(self, *keys: str) -> None:
         """Mark ``keys`` as known to change neither cache nor weights."""
