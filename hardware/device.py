@@ -6,11 +6,10 @@ Peaks are dense (no structured sparsity), capacities are what a driver reports, 
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from kvwall.hardware.document import Document, Sourced
+from kvwall.hardware.dtype import Dtype
 from kvwall.hardware.library import Library
 from kvwall.hardware.quantity import (
     Bytes,
@@ -24,8 +23,6 @@ from kvwall.hardware.quantity import (
     UsdPerHour,
     Watts,
 )
-
-Dtype = Literal["fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp4", "int4"]
 
 #: Where a product runs when the device has no unit for its dtype, tried in order.
 _FALLBACKS: dict[Dtype, tuple[Dtype, ...]] = {

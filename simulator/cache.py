@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from kvwall.hardware.device import Dtype
+from kvwall.hardware.dtype import Dtype
 from kvwall.simulator.traffic import Array, Numeric, Operator
 
 Place = Literal["hbm", "host", "ssd"]
@@ -135,6 +135,7 @@ class CacheGroup:
     :ivar value_dim: channels of one value head
     :ivar hidden_size: width of the layer's input
     :ivar prefill_dims: key and value channels of a head in prefill, where latents are expanded
+    :ivar indexer: heads (mean over the layers) and channels of the indexer that chooses what is read
     """
 
     index: int
@@ -150,6 +151,7 @@ class CacheGroup:
     value_dim: int = 0
     hidden_size: int = 0
     prefill_dims: tuple[int, int] = (0, 0)
+    indexer: tuple[float, int] = (0.0, 0)
 
     def stored_bytes(self, place: Place | None = None) -> Numeric:
         """Bytes of one sequence in all layers of the group, on an unsplit model."""

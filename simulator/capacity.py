@@ -60,7 +60,8 @@ class Capacity:
         if stated is not None:
             return ByteBand(stated, stated, stated)
         arithmetic = self.weights_arithmetic_bytes
-        return loaded_weights(self.setup.engine, arithmetic, self.setup.weights.loaded_over_arithmetic)
+        form = self.setup.weights
+        return loaded_weights(self.setup.engine, arithmetic, form.loaded_over_arithmetic, form.loaded_high)
 
     @cached_property
     def weights_arithmetic_bytes(self) -> float:

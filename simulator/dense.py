@@ -136,7 +136,14 @@ def _latent(index: int, group: LatentAttention, tokens: Array, hidden: int) -> C
         value_dim=group.kv_lora_rank,
         hidden_size=hidden,
         prefill_dims=(group.qk_nope_head_dim + group.qk_rope_head_dim, group.v_head_dim),
+        indexer=_indexer(group),
     )
+
+
+def _indexer(group: LatentAttention) -> tuple[float, int]:
+    if group.indexer is None:
+        return 0.0, 0
+    return group.indexer.heads * group.indexer.cache_layers / group.layers, group.indexer.head_dim
 
 
 def _state(index: int, group: LinearState, paging: Paging) -> CacheGroup:

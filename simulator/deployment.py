@@ -78,7 +78,14 @@ def make_deployment(
 
     :raises InputError: a degree that does not divide, or a product that is not the number of devices
     """
-    for option, value in (("--tp", tp), ("--pp", pp), ("--dp", dp), ("--ep", ep), ("--attn-dp", attn_dp), ("--dcp", dcp)):
+    for option, value in (
+        ("--tp", tp),
+        ("--pp", pp),
+        ("--dp", dp),
+        ("--ep", ep),
+        ("--attn-dp", attn_dp),
+        ("--dcp", dcp),
+    ):
         if value is not None and value < 1:
             raise InputError(f"{option} {value}: must be a whole number from 1")
     count = system.count
@@ -105,9 +112,8 @@ def _check(deployment: Deployment, model: ModelSpec, count: int) -> None:
         raise InputError(f"--attn-dp {d.attn_dp}: does not divide --tp {d.tp}")
     if any(heads % d.attention_tp for heads in query_heads(model)):
         allowed = ", ".join(map(str, allowed_tp(model, 64)))
-        raise InputError(
-            f"--tp {d.tp}: does not divide the {min(query_heads(model))} query heads of {model.name} (allowed: {allowed})"
-        )
+        heads = min(query_heads(model))
+        raise InputError(f"--tp {d.tp}: does not divide the {heads} query heads of {model.name} (allowed: {allowed})")
     if d.pp > model.layers:
         raise InputError(f"--pp {d.pp}: {model.name} has only {model.layers} layers")
     if d.ep > 1 and not any(isinstance(group, ExpertFeedForward) for group in model.feed_forward):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from kvwall.simulator.cache import Cache
 from kvwall.simulator.dense import dense_cache
 from kvwall.simulator.operators.forward import host_work
-from kvwall.simulator.roofline import Prices, PricedTerm, price
+from kvwall.simulator.roofline import PricedTerm, Prices, price
 from kvwall.simulator.setup import Setup
 from kvwall.simulator.step import StepShape, step_traffic
 from kvwall.simulator.traffic import Array, Numeric, Operator, Traffic
@@ -148,7 +148,7 @@ def _step(setup: Setup, axes: Axes) -> tuple[Cache, StepShape]:
         passes = np.maximum(1.0, np.ceil(resident * d.attn_dp * cache.query_tokens / setup.batched_tokens))
     up = setup.system.device.scale_up
     reach = up.reach if up else 1
-    shape = StepShape(setup.model, setup.weights, d, setup.system.per_node, reach, microbatches, passes)
+    shape = StepShape(setup.model, setup.arithmetic, d, setup.system.per_node, reach, microbatches, passes)
     return cache, shape
 
 
@@ -196,11 +196,11 @@ def estimate_grid(setup: Setup, batch: Array, context: Array, phase: Phase = "de
     ]
 
     def joined(values: list[Numeric]) -> Array:
-        shaped = [np.broadcast_to(v, (p.tokens.shape[0], context.size)) for v, p in zip(values, parts, strict=True)]
-        return np.concatenate(shaped)
+        shapes = [(np.shape(part.tokens)[0], context.size) for part in parts]
+        return np.concatenate([np.broadcast_to(v, shape) for v, shape in zip(values, shapes, strict=True)])
 
     names = ("weights_read_bytes", "kv_stored_bytes", "kv_read_bytes", "kv_written_bytes", "host_link_bytes", "joules")
-    columns = {name: joined([getattr(part, name) for part in parts]) for name in names}
+    columns: dict[str, Any] = {name: joined([getattr(part, name) for part in parts]) for name in names}
     band = Band(*(joined([getattr(part.step_s, level) for part in parts]) for level in ("low", "mid", "high")))
     return Estimate(
         setup=setup,

@@ -74,7 +74,9 @@ def _head_linears(group: HeadAttention, hidden: int, index: int, tp: int) -> tup
     width = q_heads * group.head_dim * (2 if group.output_gate else 1) + own_kv * kv_heads * kv_width
     return (
         Linear("attention", "QKV projection", "attention", group.layers, hidden, width, group=index),
-        Linear("attention", "output projection", "attention", group.layers, q_heads * group.value_dim, hidden, group=index),
+        Linear(
+            "attention", "output projection", "attention", group.layers, q_heads * group.value_dim, hidden, group=index
+        ),
     )
 
 
@@ -87,7 +89,10 @@ def _latent_linears(group: LatentAttention, hidden: int, index: int, tp: int) ->
         return Linear("attention", name, "attention", layers, inputs, outputs, group=index)
 
     query = (
-        (linear("query down-projection", hidden, group.q_lora_rank), linear("query up-projection", group.q_lora_rank, query_width))
+        (
+            linear("query down-projection", hidden, group.q_lora_rank),
+            linear("query up-projection", group.q_lora_rank, query_width),
+        )
         if group.q_lora_rank
         else (linear("query projection", hidden, query_width),)
     )
@@ -124,7 +129,9 @@ def feed_forward_linears(model: ModelSpec, index: int, deployment: Deployment) -
     return _experts(group, hidden, index, deployment)
 
 
-def _network(layers: float, hidden: int, width: float, matrices: int, index: int, prefix: str = "") -> tuple[Linear, ...]:
+def _network(
+    layers: float, hidden: int, width: float, matrices: int, index: int, prefix: str = ""
+) -> tuple[Linear, ...]:
     up = "gate and up" if matrices == 3 else "up"
     owner: Owner = "feed-forward"
     return (
@@ -136,13 +143,13 @@ def _network(layers: float, hidden: int, width: float, matrices: int, index: int
 def _experts(group: ExpertFeedForward, hidden: int, index: int, deployment: Deployment) -> tuple[Linear, ...]:
     on_rank = group.experts / deployment.ep
     width = group.intermediate_size / deployment.expert_tp
-    up = "gate and up" if group.gated else "up"
+    up = f"experts' {'gate and up' if group.gated else 'up'} projection"
+    both = (group.matrices - 1) * width
     routed = (
         Linear("feed-forward", "router", "router", group.layers, hidden, group.experts, group=index),
-        Linear("feed-forward", f"experts' {up} projection", "experts", group.layers, hidden, (group.matrices - 1) * width,
-               on_rank, index),
+        Linear("feed-forward", up, "experts", group.layers, hidden, both, on_rank, index),
         Linear("feed-forward", "experts' down projection", "experts", group.layers, width, hidden, on_rank, index),
-    )  # fmt: skip
+    )
     if not group.shared_intermediate_size:
         return routed
     shared = group.shared_intermediate_size / deployment.tp

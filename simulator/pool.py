@@ -8,11 +8,14 @@ from kvwall.hardware.engine import Engine
 from kvwall.simulator.reserve import ByteBand, Component, Reserve, StartUp
 
 
-def loaded_weights(engine: Engine, arithmetic_bytes: float, loaded_over_arithmetic: float = 1.0) -> ByteBand:
+def loaded_weights(
+    engine: Engine, arithmetic_bytes: float, loaded_over_arithmetic: float = 1.0, loaded_high: float | None = None
+) -> ByteBand:
     """What the weights of one rank occupy once loaded.
 
     :param arithmetic_bytes: parameters x bits of the format
     :param loaded_over_arithmetic: the format's own excess, seen in engines' logs (1 where none was seen)
+    :param loaded_high: the largest excess seen, where logs differ
 
     The low end is the arithmetic itself: some builds of a format load without its excess.
     """
@@ -20,7 +23,7 @@ def loaded_weights(engine: Engine, arithmetic_bytes: float, loaded_over_arithmet
     return ByteBand(
         arithmetic_bytes * (1 + excess.low),
         arithmetic_bytes * loaded_over_arithmetic * (1 + excess.mid),
-        arithmetic_bytes * loaded_over_arithmetic * (1 + excess.high),
+        arithmetic_bytes * (loaded_high or loaded_over_arithmetic) * (1 + excess.high),
     )
 
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kvwall.hardware.calibration import Calibration
-from kvwall.hardware.device import Dtype, Link
+from kvwall.hardware.device import Link
+from kvwall.hardware.dtype import Dtype
 from kvwall.hardware.system import System
 from kvwall.simulator.traffic import Kind, Numeric, Operator, Resource, Stream, Term, Traffic
 
@@ -78,7 +80,9 @@ class Prices:
     :param eager: kernels are launched one by one instead of replayed from a graph
     """
 
-    def __init__(self, system: System, calibration: Calibration | None, level: Level = "mid", eager: bool = False) -> None:
+    def __init__(
+        self, system: System, calibration: Calibration | None, level: Level = "mid", eager: bool = False
+    ) -> None:
         self.ideal = calibration is None
         self.eager = eager
         self.level: Level = level
@@ -189,10 +193,10 @@ def _operator(operator: Operator, prices: Prices, keep_lines: bool) -> tuple[Num
     if not keep_lines:
         return total, []
     lines = []
-    free = np.ones(np.shape(longest), dtype=bool)
-    binds: dict[Resource, Numeric] = {}
+    free = np.ones(np.shape(longest), dtype=np.bool_)
+    binds: dict[Resource, NDArray[np.bool_]] = {}
     for resource, seconds in busy.items():
-        binds[resource] = free & (seconds >= longest)
+        binds[resource] = free & np.greater_equal(seconds, longest)
         free = free & ~binds[resource]
     for t, seconds in zip(chosen, alone, strict=True):
         charged = seconds if t.resource in _WAITS else np.where(binds[t.resource], seconds, 0.0)
@@ -205,7 +209,9 @@ def _residual_lines(operator: Operator, overlap: Numeric, latency: Numeric) -> l
     made = []
     if np.any(overlap):
         text = "(sum t^p)^(1/p) - max t"
-        made.append(_seconds_line(operator, "imperfect overlap", overlap, text, "smooth maximum over the resources of a kernel"))
+        made.append(
+            _seconds_line(operator, "imperfect overlap", overlap, text, "smooth maximum over the resources of a kernel")
+        )
     if np.any(latency):
         text = "launches x floor"
         made.append(_seconds_line(operator, "launch and ramp", latency, text, "kernel floor of the calibration"))
@@ -261,7 +267,9 @@ def _longest_stream(
         share = np.divide(pays, seconds, out=np.zeros(np.broadcast(pays, seconds).shape), where=np.asarray(seconds) > 0)
         for stream, line in lines:
             if stream == name:
-                kept.append(PricedTerm(line.owner, line.operator, line.term, line.ranks, line.alone_s, line.charged_s * share))
+                kept.append(
+                    PricedTerm(line.owner, line.operator, line.term, line.ranks, line.alone_s, line.charged_s * share)
+                )
     if np.any(left > 0):
         waits = Term("wait for launches", "host", left, "max(0, launches x eager launch - step)", {}, "eager launches")
         kept.append(PricedTerm("host", "launches", waits, 1.0, left, left))

@@ -21,6 +21,12 @@ def split_newest(segment: Segment, newest: Numeric, label: str) -> tuple[Segment
     return older, replace(segment, label=label, stored=kept, read=read)
 
 
+def part_of(part: Numeric, whole: Numeric) -> Numeric:
+    """``part / whole``, and 0 where there is nothing to take a part of."""
+    shape = np.broadcast(part, whole).shape
+    return np.divide(part, whole, out=np.zeros(shape), where=np.asarray(whole) > 0)
+
+
 def keep_at_most(tensor: Tensor, budget: Numeric, extra: Numeric = 0.0) -> Tensor:
     """``tensor`` with ``min(stored - extra, budget) + extra`` tokens kept of each segment, all of them read."""
 

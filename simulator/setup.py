@@ -9,6 +9,7 @@ from kvwall.hardware.calibration import Calibration
 from kvwall.hardware.engine import Engine
 from kvwall.hardware.system import System
 from kvwall.simulator.deployment import Deployment
+from kvwall.simulator.operators.linear import Arithmetic
 from kvwall.simulator.stack import Stack
 from kvwall.workloads.model_spec import ExpertFeedForward, ModelSpec
 from kvwall.workloads.weight_format import WeightFormat
@@ -66,6 +67,12 @@ class Setup:
     def memory_bytes(self) -> float:
         """Memory of one device, as the user or the data sheet states it."""
         return self.overrides.gpu_memory_bytes or self.system.device.hbm.capacity_bytes
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """The weight format on this device."""
+        dtype = self.weights.compute_dtype
+        return Arithmetic(self.weights, self.system.device.matrix_dtype(dtype) == dtype)
 
     @property
     def longest_tokens(self) -> int:

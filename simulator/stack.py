@@ -42,7 +42,8 @@ def scheme_class(name: str) -> type[Scheme]:
     for known, module in scheme_modules().items():
         if canonical(known) == canonical(name):
             found = importlib.import_module(module)
-            return next(c for c in vars(found).values() if _is_scheme_of(c, found.__name__))
+            own: type[Scheme] = next(c for c in vars(found).values() if _is_scheme_of(c, found.__name__))
+            return own
     for entry in entry_points(group="kvwall.schemes"):
         if canonical(entry.name) == canonical(name):
             plugged: type[Scheme] = entry.load()

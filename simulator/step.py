@@ -9,13 +9,13 @@ import numpy as np
 from kvwall.simulator.cache import Cache
 from kvwall.simulator.deployment import Deployment
 from kvwall.simulator.linears import attention_linears, feed_forward_linears, head_linear
-from kvwall.simulator.operators.attention import Split, attention_operators, shard
+from kvwall.simulator.operators.attention import attention_operators, shard
 from kvwall.simulator.operators.collective import Link, Ring, all_reduce, all_to_all, send_receive
 from kvwall.simulator.operators.forward import elementwise, embed, feed_forward_operators, sample
-from kvwall.simulator.operators.linear import product
+from kvwall.simulator.operators.linear import Arithmetic, product
+from kvwall.simulator.operators.split import Split
 from kvwall.simulator.traffic import Numeric, Operator, Traffic, term
 from kvwall.workloads.model_spec import ExpertFeedForward, HeadAttention, ModelSpec
-from kvwall.workloads.weight_format import WeightFormat
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class StepShape:
     """What a step is made of, apart from the cache.
 
     :ivar model: the architecture
-    :ivar weights: number format of the weights
+    :ivar arithmetic: number format of the weights on this kind of device
     :ivar deployment: how the model is split
     :ivar per_node: devices of one node
     :ivar reach: devices that the links inside a node join; 1 where there are none
@@ -32,7 +32,7 @@ class StepShape:
     """
 
     model: ModelSpec
-    weights: WeightFormat
+    arithmetic: Arithmetic
     deployment: Deployment
     per_node: int
     reach: int = 8
@@ -64,7 +64,9 @@ def step_traffic(cache: Cache, shape: StepShape) -> Traffic:
     d = shape.deployment
     attention_tokens = cache.batch * cache.query_tokens
     tokens = attention_tokens * d.attn_dp
-    operators: list[Operator] = [embed(tokens, shape.model.hidden_size, shape.weights.bits("embedding"), shape.ranks)]
+    operators: list[Operator] = [
+        embed(tokens, shape.model.hidden_size, shape.arithmetic.bits("embedding"), shape.ranks)
+    ]
     operators += _attention(cache, shape, attention_tokens)
     operators += _scheme_operators(cache, shape)
     operators += _feed_forward(shape, tokens)
@@ -79,7 +81,7 @@ def _attention(cache: Cache, shape: StepShape, tokens: Numeric) -> list[Operator
     operators: list[Operator] = []
     for index, group in enumerate(shape.model.attention):
         linears = attention_linears(shape.model, index, d.attention_tp)
-        *before, last = [product(linear, tokens, shape.weights, shape.ranks, shape.passes) for linear in linears]
+        *before, last = [product(linear, tokens, shape.arithmetic, shape.ranks, shape.passes) for linear in linears]
         row = 6.0 * shape.model.hidden_size
         if isinstance(group, HeadAttention):
             row += 2.0 * (group.q_heads + 2 * group.kv_heads) * group.head_dim / d.attention_tp
@@ -89,7 +91,7 @@ def _attention(cache: Cache, shape: StepShape, tokens: Numeric) -> list[Operator
         operators += [last, elementwise(group.layers, tokens, row, shape.ranks)]
     if cache.extra_weights:
         extra = term(
-            "read factors", "hbm", "2 * W / t", "parameters of the low-rank factors beyond the projections they replace",
+            "read factors", "hbm", "2 * W / t", "parameters of the factors beyond the projections they replace",
             tally="weights", W=cache.extra_weights, t=d.attention_tp,
         )  # fmt: skip
         operators.append(Operator("attention", "low-rank factors", "gemm", (extra,), 0, ranks=shape.ranks))
@@ -110,7 +112,7 @@ def _feed_forward(shape: StepShape, tokens: Numeric) -> list[Operator]:
     operators: list[Operator] = []
     for index, group in enumerate(shape.model.feed_forward):
         linears = feed_forward_linears(shape.model, index, d)
-        operators += feed_forward_operators(group, linears, tokens, shape.weights, shape.ranks, d.ep, shape.passes)
+        operators += feed_forward_operators(group, linears, tokens, shape.arithmetic, shape.ranks, d.ep, shape.passes)
         width = group.intermediate_size / d.tp
         if isinstance(group, ExpertFeedForward):
             width = width * group.experts_per_token + group.shared_intermediate_size / d.tp
@@ -145,7 +147,7 @@ def _dispatch(shape: StepShape, group: ExpertFeedForward, tokens: Numeric, ring:
     """Every rank sends its share of the tokens to their experts and gets the results back."""
     sent = tokens / ring.size * group.experts_per_token
     hidden = shape.model.hidden_size
-    sent_bytes = 1.0 if shape.weights.compute_dtype == "fp8" else 2.0
+    sent_bytes = 1.0 if shape.arithmetic.dtype("experts") == "fp8" else 2.0
     return [
         all_to_all("dispatch to experts", group.layers, sent, hidden, sent_bytes, ring, shape.ranks),
         all_to_all("combine from experts", group.layers, sent, hidden, 2.0, ring, shape.ranks),
@@ -158,5 +160,5 @@ def _head(cache: Cache, shape: StepShape) -> list[Operator]:
         return []
     d = shape.deployment
     rows = cache.batch * (np.float64(1.0) if cache.prefill else cache.query_tokens) * d.attn_dp
-    head = product(head_linear(shape.model, d.tp), rows, shape.weights, shape.ranks)
+    head = product(head_linear(shape.model, d.tp), rows, shape.arithmetic, shape.ranks)
     return [head, sample(rows, shape.model.vocab_size / d.tp, shape.ranks)]

@@ -17,10 +17,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kvwall.hardware.device import Dtype
+from kvwall.hardware.dtype import Dtype
 
 Array = NDArray[np.float64]
 Numeric = float | Array
+
+#: Symbols that several terms share, passed on as keywords.
+Symbols = dict[str, Any]
 
 Resource = Literal[
     "hbm",  # bytes moved between device memory and the chip
@@ -69,7 +72,13 @@ Kind = Literal["gemm", "attention", "elementwise", "collective", "copy", "host"]
 #: Operators on one stream run one after another; streams run side by side.
 Stream = Literal["compute", "copy in", "copy out"]
 
-_FUNCTIONS: dict[str, Any] = {"__builtins__": {}, "min": np.minimum, "max": np.maximum, "ceil": np.ceil, "log2": np.log2}
+_FUNCTIONS: dict[str, Any] = {
+    "__builtins__": {},
+    "min": np.minimum,
+    "max": np.maximum,
+    "ceil": np.ceil,
+    "log2": np.log2,
+}
 
 
 @lru_cache(maxsize=4096)
@@ -122,9 +131,7 @@ def term(
 ) -> Term:
     """A term whose amount is what ``equation`` says of ``symbols``; see :class:`Term` for the arguments."""
     amount = eval(_compiled(equation), _FUNCTIONS, symbols)
-    return Term(
-        name, resource, amount, equation, symbols, reference, tally, compulsory, dtype, unless_native, spread
-    )
+    return Term(name, resource, amount, equation, symbols, reference, tally, compulsory, dtype, unless_native, spread)
 
 
 @dataclass(frozen=True, slots=True)

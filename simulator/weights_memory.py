@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 from kvwall.simulator.deployment import Deployment
 from kvwall.simulator.linears import (
@@ -43,7 +42,6 @@ def stage_share(layers: int, pp: int) -> float:
     return -(-layers // pp) / layers
 
 
-@lru_cache(maxsize=1024)
 def layer_linears(model: ModelSpec, deployment: Deployment) -> tuple[Linear, ...]:
     """All matrices of all layers on one tensor-parallel rank, as if it held every stage."""
     attention = [
@@ -53,7 +51,6 @@ def layer_linears(model: ModelSpec, deployment: Deployment) -> tuple[Linear, ...
     return (*attention, *forward)
 
 
-@lru_cache(maxsize=1024)
 def rank_weights(
     model: ModelSpec, weights: WeightFormat, deployment: Deployment, extra_parameters: float = 0.0
 ) -> RankWeights:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from kvwall.hardware.device import Dtype
+from kvwall.hardware.dtype import Dtype
 from kvwall.hardware.document import Document
 from kvwall.hardware.library import Library
 

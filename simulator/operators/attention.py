@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from kvwall.simulator.cache import Cache, CacheGroup, Segment, Tensor
-from kvwall.simulator.traffic import Numeric, Operator, Resource, Stream, Term, term
+from kvwall.simulator.operators.offload import offload_operators
+from kvwall.simulator.operators.split import Split
+from kvwall.simulator.traffic import Numeric, Operator, Symbols, Term, term
 
 _READ = "every cached element a step attends to crosses HBM once: arXiv 2309.06180, section 2; arXiv 2307.08691"
 _FLASH = "Dao 2023, FlashAttention-2, arXiv 2307.08691, section 3"
 _MLA = "DeepSeek-AI 2024, arXiv 2405.04434, section 2.1 (absorbed form)"
 _OFFLOAD = "Sheng et al. 2023, FlexGen, arXiv 2303.06865, section 4"
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """How the cache of one group is split.
-
-    :ivar tp: ranks that share the heads of a sequence
-    :ivar dcp: ranks that share the tokens of a sequence
-    :ivar ranks: ranks of the deployment that pay each operator
-    """
-
-    tp: int
-    dcp: int
-    ranks: Numeric
-
-    def queries(self, group: CacheGroup) -> float:
-        """Query heads on one rank."""
-        return -(-group.q_heads // self.tp)
-
-    def elements(self, tensor: Tensor) -> float:
-        """Elements per token of ``tensor`` on one rank."""
-        return tensor.elements * tensor.share(self.tp) / self.dcp
+_INDEX = "DeepSeek-AI 2025, DeepSeek-V3.2 report, section 2"
 
 
 def attention_operators(group: CacheGroup, cache: Cache, split: Split) -> list[Operator]:
@@ -46,7 +27,7 @@ def attention_operators(group: CacheGroup, cache: Cache, split: Split) -> list[O
     terms = list(kernel.terms)
     for operator in fused:
         terms += [shard(t, split.queries(group) / group.q_heads / split.dcp) for t in operator.terms]
-    return [replace(kernel, terms=tuple(terms)), *_away(group, cache, split)]
+    return [replace(kernel, terms=tuple(terms)), *offload_operators(group, cache, split)]
 
 
 def shard(whole: Term, share: float) -> Term:
@@ -65,12 +46,14 @@ def _decode(group: CacheGroup, cache: Cache, split: Split) -> Operator:
                 terms += _read(tensor, segment, group, cache, split)
         terms += _write(tensor, group, cache, split)
     terms += _decode_flops(group, cache, split)
-    return Operator("attention", f"decode attention ({group.kind})", "attention", tuple(terms), group.layers, ranks=split.ranks)
+    return Operator(
+        "attention", f"decode attention ({group.kind})", "attention", tuple(terms), group.layers, ranks=split.ranks
+    )
 
 
 def _read(tensor: Tensor, segment: Segment, group: CacheGroup, cache: Cache, split: Split) -> list[Term]:
     """Reads of one segment, and the vector work to bring its codes into the product."""
-    amount = {"L": group.layers, "e": split.elements(tensor), "B": cache.batch, "n": segment.read}
+    amount: Symbols = {"L": group.layers, "e": split.elements(tensor), "B": cache.batch, "n": segment.read}
     bits = segment.bits
     which = "" if segment.label == "tokens" else f" ({segment.label})"
     terms = [
@@ -89,8 +72,9 @@ def _read(tensor: Tensor, segment: Segment, group: CacheGroup, cache: Cache, spl
         )  # fmt: skip
     if bits.unpack_flops:
         terms.append(
-            term(f"unpack {tensor.role}{which}", "vector", "u * L * e * B * n", f"estimate: instructions per {bits.name} code",
-                 compulsory=False, spread=(0.4, 1.5), unless_native=bits.native, u=bits.unpack_flops, **amount)
+            term(f"unpack {tensor.role}{which}", "vector", "u * L * e * B * n",
+                 f"estimate: instructions per {bits.name} code", compulsory=False, spread=(0.4, 1.5),
+                 unless_native=bits.native, u=bits.unpack_flops, **amount)
         )  # fmt: skip
     return terms
 
@@ -110,7 +94,13 @@ def _write(tensor: Tensor, group: CacheGroup, cache: Cache, split: Split) -> lis
 
 def _decode_flops(group: CacheGroup, cache: Cache, split: Split) -> list[Term]:
     heads = split.queries(group)
-    shape = {"L": group.layers, "H": heads, "B": cache.batch, "m": cache.query_tokens, "n": group.attended / split.dcp}
+    shape: Symbols = {
+        "L": group.layers,
+        "H": heads,
+        "B": cache.batch,
+        "m": cache.query_tokens,
+        "n": group.attended / split.dcp,
+    }
     reference = _MLA if group.kind == "mla" else _FLASH
     terms = [
         term("scores and weighted sum", "matrix", "2 * L * H * (k + v) * B * m * n", reference,
@@ -121,8 +111,8 @@ def _decode_flops(group: CacheGroup, cache: Cache, split: Split) -> list[Term]:
     if index is not None:
         # Every index key is scored by all indexer heads, so the work follows the tokens stored, not those attended.
         terms.append(
-            term("score the index", "matrix", "2 * L * e * I * B * m * s", "DeepSeek-AI 2025, DeepSeek-V3.2 report, section 2",
-                 dtype="fp8", L=group.layers, e=index.channels, I=64.0, B=cache.batch, m=cache.query_tokens,
+            term("score the index", "matrix", "2 * L * I * d * B * m * s", _INDEX,
+                 dtype="fp8", L=group.layers, I=group.indexer[0], d=group.indexer[1], B=cache.batch, m=cache.query_tokens,
                  s=index.segments[0].stored)
         )  # fmt: skip
     return terms
@@ -138,7 +128,8 @@ def causal_pairs(queries: Numeric, context: Numeric, window: float | None) -> Nu
     if window is None:
         return queries * before + queries * (queries + 1) / 2
     free = np.clip(window - before, 0.0, queries)
-    return free * before + free * (free + 1) / 2 + (queries - free) * window
+    pairs: Numeric = free * before + free * (free + 1) / 2 + (queries - free) * window
+    return pairs
 
 
 def _prefill(group: CacheGroup, cache: Cache, split: Split) -> Operator:
@@ -146,104 +137,55 @@ def _prefill(group: CacheGroup, cache: Cache, split: Split) -> Operator:
     pairs = causal_pairs(q, n, group.window)
     heads = split.queries(group)
     # A prefill of a latent cache expands keys and values, so its products are those of ordinary heads.
-    shape = {"L": group.layers, "H": heads, "B": cache.batch, "P": pairs}
+    shape: Symbols = {"L": group.layers, "H": heads, "B": cache.batch, "P": pairs}
     terms: list[Term] = []
     for tensor in group.tensors:
         elements = split.elements(tensor) * split.dcp
         bits = tensor.segments[0].bits.effective
-        width = {"L": group.layers, "e": elements, "b": bits, "B": cache.batch}
+        width: Symbols = {"L": group.layers, "e": elements, "b": bits, "B": cache.batch}
         earlier = np.minimum(n - q, n if group.window is None else group.window)
         terms.append(
-            term(f"read earlier {tensor.role}", "hbm", "L * e * b / 8 * B * p", _READ, tally="kv read", p=earlier, **width)
+            term(
+                f"read earlier {tensor.role}",
+                "hbm",
+                "L * e * b / 8 * B * p",
+                _READ,
+                tally="kv read",
+                p=earlier,
+                **width,
+            )
         )
         stored = sum((s.stored for s in tensor.segments), start=np.float64(0.0))
         new = np.minimum(stored, q)
-        terms.append(term(f"write {tensor.role}", "hbm", "L * e * b / 8 * B * p", _READ, tally="kv written", p=new, **width))
+        terms.append(
+            term(f"write {tensor.role}", "hbm", "L * e * b / 8 * B * p", _READ, tally="kv written", p=new, **width)
+        )
     terms += [
         term("scores and weighted sum", "matrix", "2 * L * H * (k + v) * B * P", _FLASH,
              k=group.prefill_dims[0], v=group.prefill_dims[1], **shape),
         term("softmax", "vector", "5 * L * H * B * P", _FLASH, compulsory=False, **shape),
     ]  # fmt: skip
-    return Operator("attention", f"prefill attention ({group.kind})", "attention", tuple(terms), group.layers, ranks=split.ranks)
+    return Operator(
+        "attention", f"prefill attention ({group.kind})", "attention", tuple(terms), group.layers, ranks=split.ranks
+    )
 
 
 def _state(group: CacheGroup, cache: Cache, split: Split) -> Operator:
     """A recurrent layer reads and writes its whole state once per step, whatever the context."""
     reference = "recurrent state is read and written whole: Gu and Dao 2023, arXiv 2312.00752, section 3.3"
     tensor = group.tensors[0]
-    amount = {"L": group.layers, "e": split.elements(tensor) * split.dcp, "B": cache.batch}
+    amount: Symbols = {"L": group.layers, "e": split.elements(tensor) * split.dcp, "B": cache.batch}
     terms = (
         term("read state", "hbm", "L * e * B", reference, tally="kv read", **amount),
         term("write state", "hbm", "L * e * B", reference, tally="kv written", **amount),
-        term("update state", "vector", "3 * L * e / 2 * B * m", reference, compulsory=False, m=cache.query_tokens, **amount),
+        term(
+            "update state",
+            "vector",
+            "3 * L * e / 2 * B * m",
+            reference,
+            compulsory=False,
+            m=cache.query_tokens,
+            **amount,
+        ),
     )
     return Operator("attention", "recurrent state", "attention", terms, 3 * group.layers, ranks=split.ranks)
-
-
-def _away(group: CacheGroup, cache: Cache, split: Split) -> list[Operator]:
-    """What attention over segments in host memory or on drives costs besides the kernel."""
-    if cache.prefill:
-        return _store_away(group, cache, split)
-    operators: list[Operator] = []
-    for tensor in group.tensors:
-        for segment in tensor.segments:
-            if segment.place == "hbm":
-                continue
-            make = _on_host if segment.attend_on == "host" else _streamed
-            operators.append(make(tensor, segment, group, cache, split))
-    if any(s.attend_on == "host" for t in group.tensors for s in t.segments):
-        operators.append(_queries_out(group, cache, split))
-    return operators
-
-
-def _moved(name: str, resource: Resource, tensor: Tensor, segment: Segment, group: CacheGroup, cache: Cache, split: Split) -> Term:
-    return term(
-        name, resource, "L * e * b / 8 * B * n", _OFFLOAD,
-        L=group.layers, e=split.elements(tensor), b=segment.bits.effective, B=cache.batch, n=segment.read,
-    )  # fmt: skip
-
-
-def _streamed(tensor: Tensor, segment: Segment, group: CacheGroup, cache: Cache, split: Split) -> Operator:
-    terms = [_moved(f"load {tensor.role}", "host link in", tensor, segment, group, cache, split)]
-    if segment.place == "ssd":
-        terms.append(_moved(f"read {tensor.role} from SSD", "ssd", tensor, segment, group, cache, split))
-    stream: Stream = "copy in" if group.reads_known else "compute"
-    return Operator("offload", f"stream {tensor.role}", "copy", tuple(terms), group.layers, stream, split.ranks)
-
-
-def _on_host(tensor: Tensor, segment: Segment, group: CacheGroup, cache: Cache, split: Split) -> Operator:
-    flops = term(
-        "attend on the host", "host compute", "2 * L * e * g * B * n", _OFFLOAD, L=group.layers, e=split.elements(tensor),
-        g=group.q_heads / max(group.kv_heads, 1), B=cache.batch, n=segment.read,
-    )  # fmt: skip
-    terms = [_moved(f"read {tensor.role} from DRAM", "host dram", tensor, segment, group, cache, split), flops]
-    if segment.place == "ssd":
-        terms.append(_moved(f"read {tensor.role} from SSD", "ssd", tensor, segment, group, cache, split))
-    return Operator("offload", f"host attention over {tensor.role}", "copy", tuple(terms), group.layers, ranks=split.ranks)
-
-
-def _queries_out(group: CacheGroup, cache: Cache, split: Split) -> Operator:
-    heads = split.queries(group)
-    shape = {"L": group.layers, "B": cache.batch, "m": cache.query_tokens}
-    kv = sum(split.elements(t) for t in group.tensors if t.role in {"key", "value", "latent", "rope key"})
-    terms = (
-        term("send queries, new keys and values", "host link out", "2 * L * (H * d + e) * B * m", _OFFLOAD,
-             H=heads, d=group.head_dim, e=kv, **shape),
-        term("fetch outputs", "host link in", "2 * L * H * d * B * m", _OFFLOAD, H=heads, d=group.value_dim, **shape),
-    )  # fmt: skip
-    return Operator("offload", "exchange with the host", "copy", terms, 2 * group.layers, ranks=split.ranks)
-
-
-def _store_away(group: CacheGroup, cache: Cache, split: Split) -> list[Operator]:
-    operators = []
-    for tensor in group.tensors:
-        for segment in tensor.segments:
-            if segment.place == "hbm":
-                continue
-            stored = term(
-                f"store {tensor.role}", "host link out", "L * e * b / 8 * B * min(n, q)", _OFFLOAD, L=group.layers,
-                e=split.elements(tensor), b=segment.bits.effective, B=cache.batch, n=segment.stored, q=cache.query_tokens,
-            )  # fmt: skip
-            name = f"store {tensor.role} away"
-            operators.append(Operator("offload", name, "copy", (stored,), group.layers, "copy out", split.ranks))
-    return operators

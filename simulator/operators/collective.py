@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kvwall.simulator.traffic import Numeric, Operator, Resource, Term, term
+from kvwall.simulator.traffic import Numeric, Operator, Resource, Symbols, Term, term
 
 Link = Literal["scale up", "peer", "scale out"]
 
@@ -37,7 +37,7 @@ class Ring:
 
 def all_reduce(name: str, layers: float, tokens: Numeric, width: float, ring: Ring, ranks: Numeric) -> Operator:
     """Sum a row of ``width`` 16-bit numbers for each of ``tokens`` tokens over the ring, in ``layers`` layers."""
-    shape: dict[str, Numeric] = {"L": layers, "T": tokens, "D": width, "n": ring.size}
+    shape: Symbols = {"L": layers, "T": tokens, "D": width, "n": ring.size}
     terms = (
         term("send the rows", ring.link, "2 * L * D * (n - 1) / n * T", _ALPHA_BETA, **shape),
         term("send the sums", ring.link, "2 * L * D * (n - 1) / n * T", _ALPHA_BETA, compulsory=False, **shape),

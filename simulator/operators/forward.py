@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from kvwall.simulator.linears import Linear
-from kvwall.simulator.operators.linear import product, touched_experts
+from kvwall.simulator.operators.linear import Arithmetic, product, touched_experts
 from kvwall.simulator.traffic import Numeric, Operator, term
 from kvwall.workloads.model_spec import ExpertFeedForward, FeedForwardGroup
-from kvwall.workloads.weight_format import WeightFormat
 
 _VASWANI = "Vaswani et al. 2017, arXiv 1706.03762, section 3"
 _HOST = "host time per step and per sequence of the engine profile"
@@ -16,7 +15,7 @@ def feed_forward_operators(
     group: FeedForwardGroup,
     linears: tuple[Linear, ...],
     tokens: Numeric,
-    weights: WeightFormat,
+    arithmetic: Arithmetic,
     ranks: Numeric,
     ep: int,
     passes: Numeric = 1.0,
@@ -26,15 +25,15 @@ def feed_forward_operators(
     Routed tokens spread evenly over experts and ranks (no imbalance).
     """
     if not isinstance(group, ExpertFeedForward):
-        return [product(linear, tokens, weights, ranks, passes) for linear in linears]
+        return [product(linear, tokens, arithmetic, ranks, passes) for linear in linears]
     touched = touched_experts(group.experts, group.experts_per_token, tokens / passes) / ep
     visits = tokens * group.experts_per_token / ep
     operators = []
     for linear in linears:
         if linear.experts:
-            operators.append(product(linear, visits, weights, ranks, passes, touched))
+            operators.append(product(linear, visits, arithmetic, ranks, passes, touched))
         else:
-            operators.append(product(linear, tokens, weights, ranks, passes))
+            operators.append(product(linear, tokens, arithmetic, ranks, passes))
     return operators
 
 

@@ -54,7 +54,9 @@ class Offload(Scheme):
             for segment in tensor.segments:
                 moved = np.minimum(left, segment.stored)
                 left = left - moved
-                share = np.divide(moved, segment.stored, out=np.zeros_like(moved + segment.stored), where=segment.stored > 0)
+                share = np.divide(
+                    moved, segment.stored, out=np.zeros_like(moved + segment.stored), where=segment.stored > 0
+                )
                 away = replace(segment, stored=moved, read=segment.read * share, place=self.to, attend_on=self.attend)
                 segments.append(away)
                 if fraction < 1:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from kvwall.simulator.cache import Axis, Cache, CacheGroup, Segment, Tensor
 from kvwall.simulator.scheme import Scheme, forbid_latents, forbid_no_tokens
-from kvwall.simulator.traffic import Operator, term
+from kvwall.simulator.traffic import Operator, Symbols, term
 from kvwall.workloads.model_spec import ModelSpec
 
 
@@ -95,7 +95,7 @@ class Palu(Scheme):
     def _rebuild(self, group: CacheGroup, cache: Cache, together: int) -> Operator:
         heads = group.q_heads if self.rebuild == "query_head" else group.kv_heads
         n = np.minimum(group.attended, _stored(group.tensors[0].segments))
-        shared = {"L": group.layers, "B": cache.batch, "n": n}
+        shared: Symbols = {"L": group.layers, "B": cache.batch, "n": n}
         rank_k = self._keep("key") * together * group.head_dim
         rank_v = self._keep("value") * together * group.value_dim
         terms = (

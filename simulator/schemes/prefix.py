@@ -55,7 +55,9 @@ class Prefix(Scheme):
                 common = np.minimum(left, segment.stored)
                 left = left - common
                 # What a step reads falls on the two parts by their size.
-                read = segment.read * np.divide(common, segment.stored, out=np.zeros_like(common + segment.stored), where=segment.stored > 0)
+                read = segment.read * np.divide(
+                    common, segment.stored, out=np.zeros_like(common + segment.stored), where=segment.stored > 0
+                )
                 once = common / cache.resident
                 read_once = read / cache.batch if self.cascade else read
                 segments.append(replace(segment, label="shared prefix", stored=once, read=read_once))

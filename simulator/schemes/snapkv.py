@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from kvwall.simulator.cache import Axis, Cache, CacheGroup, Tensor
 from kvwall.simulator.scheme import Scheme, forbid_latents, forbid_no_tokens
 from kvwall.simulator.segments import keep_at_most
-from kvwall.simulator.traffic import Operator, term
+from kvwall.simulator.traffic import Operator, Symbols, term
 from kvwall.workloads.model_spec import ModelSpec
 
 
@@ -74,7 +74,7 @@ class SnapKv(Scheme):
         return replace(kept, heads=group.q_heads) if self.layout == "expanded" else kept
 
     def _selection(self, group: CacheGroup, cache: Cache) -> Operator:
-        shared = {"L": group.layers, "B": cache.batch, "S": cache.prompt}
+        shared: Symbols = {"L": group.layers, "B": cache.batch, "S": cache.prompt}
         scores = term(
             "scores of the last queries",
             "matrix",
@@ -85,7 +85,9 @@ class SnapKv(Scheme):
             d=group.head_dim,
             **shared,
         )
-        read = term("read keys", "hbm", "L * h * d * 2 * B * S", self.reference, h=group.kv_heads, d=group.head_dim, **shared)
+        read = term(
+            "read keys", "hbm", "L * h * d * 2 * B * S", self.reference, h=group.kv_heads, d=group.head_dim, **shared
+        )
         gather = term(
             "gather kept tokens",
             "hbm",

@@ -1,0 +1,1 @@
+"""The mathematics: caches, schemes, operators, prices, and the answers they give."""
