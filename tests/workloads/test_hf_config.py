@@ -141,6 +141,7 @@ def test_name(given: str | None, stated: str, name: str, tmp_path: Path) -> None
             {"num_hidden_layers": "32"},
             "num_hidden_layers: '32' is not a whole number from 1 to 100000000",
         ),
+        ("gpt2-xl", {"n_layer": 20_000}, "n_layer: 20000 is more than 10000 layers"),
         ("llama-3.1-8b", {"hidden_size": True}, "hidden_size: True is not a whole number from 1 to 100000000"),
         (
             "llama-3.1-8b",

@@ -27,10 +27,23 @@ HEAD_LAYERS: Mapping[str, str] = {
 }
 
 
+#: Layers are listed one by one: more than any real model has would only fill the memory.
+_MOST_LAYERS = 10_000
+
+
+def layer_count(config: Config) -> int:
+    """The number of layers."""
+    key, _ = config.first("num_hidden_layers", "n_layer", "num_layers")
+    layers = config.count("num_hidden_layers", "n_layer", "num_layers")
+    if layers > _MOST_LAYERS:
+        raise config.error(key, f"{layers} is more than {_MOST_LAYERS} layers")
+    return layers
+
+
 def body(config: Config, tied: bool = False) -> Fields:
     """What every family has: layers, width, vocabulary, context and whether the embedding is tied by default."""
     return {
-        "layers": config.count("num_hidden_layers", "n_layer", "num_layers"),
+        "layers": layer_count(config),
         "hidden_size": config.count("hidden_size", "n_embd"),
         "vocab_size": config.count("vocab_size"),
         "max_context": config.count("max_position_embeddings", "n_positions", "seq_length", default=2048),

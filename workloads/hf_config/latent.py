@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from kvwall.workloads.hf_config.groups import Fields, body
+from kvwall.workloads.hf_config.groups import Fields, body, layer_count
 from kvwall.workloads.hf_config.mixture import leading_dense_experts, mtp_layers
 from kvwall.workloads.hf_config.reader import Config
 from kvwall.workloads.model_spec import Indexer, LatentAttention
@@ -20,7 +20,7 @@ def read_sparse_latent(config: Config) -> Fields:
 
     Where ``indexer_types`` says ``shared``, a layer reuses the pick of the layer before and keeps no key.
     """
-    layers = config.count("num_hidden_layers")
+    layers = layer_count(config)
     head_dim = config.count("index_head_dim")
     kinds = config.choices("indexer_types", {"full": "full", "shared": "shared"}, layers) or ("full",) * layers
     config.ignore("indexer_rope_interleave", "index_share_for_mtp_iteration")

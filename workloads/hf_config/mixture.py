@@ -10,6 +10,7 @@ from kvwall.workloads.hf_config.groups import (
     feed_forward,
     head_groups,
     heads,
+    layer_count,
     layer_kinds,
     plain_attention,
 )
@@ -37,9 +38,7 @@ def read_mixtral(config: Config) -> Fields:
 def read_phimoe(config: Config) -> Fields:
     """Phi-3.5-MoE: as Mixtral, with biases on the projections, the norms and the output head."""
     bias = config.flag("attention_bias", False)
-    attention = plain_attention(
-        config, config.count("num_hidden_layers"), windows=True, qkv_bias=bias, output_bias=bias
-    )
+    attention = plain_attention(config, layer_count(config), windows=True, qkv_bias=bias, output_bias=bias)
     head_bias = config.flag("lm_head_bias", False)
     return read_mixtral(config) | {"attention": attention, "norm_bias": True, "lm_head_bias": head_bias}
 

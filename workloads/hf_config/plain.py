@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from kvwall.workloads.hf_config.groups import Fields, body, dense, head_groups, heads, layer_kinds, plain_attention
+from kvwall.workloads.hf_config.groups import (
+    Fields,
+    body,
+    dense,
+    head_groups,
+    heads,
+    layer_count,
+    layer_kinds,
+    plain_attention,
+)
 from kvwall.workloads.hf_config.reader import Config
 
 
@@ -109,7 +118,7 @@ def read_gemma3(config: Config) -> Fields:
     The larger checkpoints leave out heads, vocabulary and context; the library's defaults stand in.
     """
     fields: Fields = {
-        "layers": config.count("num_hidden_layers"),
+        "layers": layer_count(config),
         "hidden_size": config.count("hidden_size"),
         "vocab_size": config.count("vocab_size", default=262_208),
         "max_context": config.count("max_position_embeddings", default=131_072),
