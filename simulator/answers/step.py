@@ -1,0 +1,217 @@
+"""``kvwall step``: how long one step takes, what it moves, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from kvwall.hardware.errors import InputError
+from kvwall.simulator.answers.base import Part, Range, SetupAnswer, band, number, setup_fields
+from kvwall.simulator.capacity import Capacity
+from kvwall.simulator.estimate import Axes, Estimate, estimate
+from kvwall.simulator.inquiry import Inquiry, Resolved, resolve
+from kvwall.simulator.roofline import PricedTerm
+from kvwall.simulator.setup import Setup
+from kvwall.simulator.traffic import UNITS
+
+#: More points than this are a sweep, not a table.
+MOST_POINTS = 10_000
+
+
+class TermLine(Part):
+    """One line of the bill of a step; bytes and FLOP are of the whole deployment, seconds of the step."""
+
+    owner: str
+    operator: str
+    name: str
+    resource: str
+    amount: float
+    unit: str
+    alone_s: float
+    charged_s: float
+    share: float
+    equation: str
+    reference: str
+
+
+class StepPoint(Part):
+    """One step at one batch and context."""
+
+    batch: int
+    context: int
+    query_tokens: int
+    step_s: Range
+    ideal_step_s: float
+    tokens_per_s: Range
+    bound_by: str
+    fits: bool
+    weights_read_bytes: float
+    kv_stored_bytes: float
+    kv_read_bytes: float
+    kv_written_bytes: float
+    host_link_bytes: float
+    usd_per_million_tokens: float | None
+    usd_per_million_input_tokens: float | None
+    joules_per_token: float
+    terms: tuple[TermLine, ...] = ()
+
+
+class StepAnswer(SetupAnswer):
+    """Steps over all combinations of batch and context."""
+
+    phase: Literal["decode", "prefill"]
+    calibration: str
+    points: tuple[StepPoint, ...]
+
+
+def step(
+    model: str,
+    *,
+    on: str,
+    batch: Sequence[int] = (1,),
+    context: Sequence[int] = (8192,),
+    phase: Literal["decode", "prefill"] = "decode",
+    query_tokens: int | None = None,
+    terms: bool = True,
+    **options: Any,
+) -> StepAnswer:
+    """Price one step for every combination of batch and context.
+
+    :param model: name, Hugging Face id or path
+    :param on: ``DEVICE[:N]``
+    :param batch: sequences of the whole deployment
+    :param context: tokens cached per sequence
+    :param phase: a decode step, or the prefill of the whole context
+    :param query_tokens: new tokens per sequence
+    :param terms: carry the bill of each point
+    :param options: the other fields of :class:`Inquiry`
+    :raises InputError: bad input
+    """
+    resolved = resolve(Inquiry(model, on, **options), phase)
+    return answer_step(resolved, batch, context, phase, query_tokens, terms)
+
+
+def answer_step(
+    resolved: Resolved,
+    batch: Sequence[int],
+    context: Sequence[int],
+    phase: Literal["decode", "prefill"] = "decode",
+    query_tokens: int | None = None,
+    terms: bool = True,
+) -> StepAnswer:
+    """:func:`step` of a setup that is resolved already."""
+    setup = resolved.setup
+    check_points(len(batch) * len(context))
+    if query_tokens is not None and phase == "prefill" and query_tokens > min(context):
+        raise InputError(f"--query-tokens {query_tokens}: exceeds the context {min(context)} that includes them")
+    axes = Axes(
+        np.asarray(batch, dtype=np.float64)[:, None],
+        np.asarray(context, dtype=np.float64)[None, :],
+        phase,
+        None if query_tokens is None else np.float64(query_tokens),
+    )
+    found = estimate(setup, axes, keep_lines=True)
+    shape = (len(batch), len(context))
+    fits = np.broadcast_to(fits_at(setup, axes), shape)
+    points = tuple(
+        step_point(found, (i, j), batch[i], context[j], bool(fits[i, j]), terms)
+        for i in range(shape[0])
+        for j in range(shape[1])
+    )
+    fields = setup_fields(resolved)
+    fields["assumptions"] = (*fields["assumptions"], *found.notes)
+    fields["warnings"] = (*fields["warnings"], *context_warnings(setup, max(context)))
+    return StepAnswer(**fields, phase=phase, calibration=setup.calibration_name, points=points)
+
+
+def check_points(count: int) -> None:
+    """Refuse a table that nobody can read."""
+    if count > MOST_POINTS:
+        raise InputError(f"--batch x --context: {count} points are too many for a table (at most {MOST_POINTS})")
+
+
+def fits_at(setup: Setup, axes: Axes) -> Any:
+    """Whether each point of ``axes`` fits into the memory of the deployment."""
+    return Capacity(setup, 1).fits(axes.batch, axes.context)
+
+
+def context_warnings(setup: Setup, longest: int) -> tuple[str, ...]:
+    """A warning for a context beyond what the model was made for."""
+    if longest <= setup.model.max_context:
+        return ()
+    return (
+        f"context {longest} exceeds the {setup.model.max_context} tokens of {setup.model.name}: "
+        "priced as if the same architecture went on",
+    )
+
+
+def step_point(
+    found: Estimate, cell: tuple[int, ...], batch: int, context: int, fits: bool, terms: bool = True
+) -> StepPoint:
+    """The point of ``found`` at position ``cell`` of its broadcast axes."""
+    shape = np.broadcast_shapes(np.shape(found.axes.batch), np.shape(found.axes.context))
+
+    def at(value: Any) -> float:
+        return number(np.broadcast_to(value, shape)[cell])
+
+    def band_at(value: Any) -> Range:
+        return Range(low=at(value.low), mid=at(value.mid), high=at(value.high))
+
+    lines = [term_line(line, at, at(found.step_s.mid)) for line in found.lines]
+    prefill = found.axes.phase == "prefill"
+    query = context if prefill else 1
+    if found.axes.query_tokens is not None:
+        query = int(at(found.axes.query_tokens))
+    dollars = found.usd_per_million_tokens
+    usd = None if dollars is None else at(dollars)
+    return StepPoint(
+        batch=batch,
+        context=context,
+        query_tokens=query,
+        step_s=band_at(found.step_s),
+        ideal_step_s=at(found.ideal_s),
+        tokens_per_s=band_at(found.tokens_per_s),
+        bound_by=bound_by(lines),
+        fits=fits,
+        weights_read_bytes=at(found.weights_read_bytes),
+        kv_stored_bytes=at(found.kv_stored_bytes),
+        kv_read_bytes=at(found.kv_read_bytes),
+        kv_written_bytes=at(found.kv_written_bytes),
+        host_link_bytes=at(found.host_link_bytes),
+        usd_per_million_tokens=usd,
+        usd_per_million_input_tokens=usd / query if prefill and usd is not None else None,
+        joules_per_token=at(found.joules) / batch,
+        terms=tuple(lines) if terms else (),
+    )
+
+
+def term_line(line: PricedTerm, at: Any, step_s: float) -> TermLine:
+    """One line of the bill at one point."""
+    ranks = 1.0 if UNITS[line.term.resource] in {"s", "messages"} else at(line.ranks)
+    charged = at(line.charged_s)
+    return TermLine(
+        owner=line.owner,
+        operator=line.operator,
+        name=line.term.name,
+        resource=line.term.resource,
+        amount=at(line.term.amount) * ranks,
+        unit=UNITS[line.term.resource],
+        alone_s=at(line.alone_s),
+        charged_s=charged,
+        share=charged / step_s if step_s else 0.0,
+        equation=line.term.equation,
+        reference=line.term.reference,
+    )
+
+
+def bound_by(lines: Sequence[TermLine]) -> str:
+    """The resource that is charged most of the step."""
+    charged: dict[str, float] = {}
+    for line in lines:
+        charged[line.resource] = charged.get(line.resource, 0.0) + line.charged_s
+    return max(charged, key=lambda resource: charged[resource]) if charged else "nothing"
+
+
+__all__ = ["StepAnswer", "StepPoint", "TermLine", "answer_step", "band", "bound_by", "step", "step_point"]

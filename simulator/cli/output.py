@@ -1,0 +1,99 @@
+"""How answers reach people: one JSON document, or tables that read well at 100 columns."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kvwall.simulator.answers.base import Answer, Range
+
+A = TypeVar("A", bound=Answer)
+
+_GIB = 2.0**30
+#: Width when the output is no terminal.
+_WIDTH = 100
+
+
+def console() -> Console:
+    """The console on stdout; a pipe gets 100 columns."""
+    return Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False, soft_wrap=False)
+
+
+def emit(answer: A, as_json: bool, render: Callable[[A, Console], None]) -> None:
+    """Print ``answer`` and leave with 1 if it is a no."""
+    if as_json:
+        sys.stdout.write(answer.model_dump_json(indent=2) + "\n")
+    else:
+        screen = console()
+        render(answer, screen)
+        footnotes(answer, screen)
+    if answer.says_no is not None:
+        if not as_json:
+            sys.stdout.flush()
+            sys.stderr.write(f"kvwall: no: {answer.says_no}\n")
+        raise typer.Exit(1)
+
+
+def footnotes(answer: Answer, screen: Console) -> None:
+    """Warnings and assumptions below a table."""
+    for warning in answer.warnings:
+        screen.print(Text(f"warning: {warning}", style="yellow"))
+    for assumption in answer.assumptions:
+        screen.print(Text(f"  {assumption}", style="dim"))
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 1) -> Table:
+    """A table whose first ``left`` columns are text and whose others are numbers."""
+    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    for position, column in enumerate(columns):
+        made.add_column(column, justify="left" if position < left else "right", overflow="fold")
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
+    return made
+
+
+def milliseconds(seconds: float) -> str:
+    """Seconds as milliseconds with three significant digits."""
+    return three(seconds * 1e3)
+
+
+def three(value: float) -> str:
+    """A number with three significant digits and no exponent where that reads well."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 1e15:
+        return "unbounded"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if abs(value) < 1e-3:
+        return f"{value:.2e}"
+    digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    return f"{value:.{digits if abs(value) >= 0.1 else 4}f}"
+
+
+def gib(amount: float) -> str:
+    """Bytes in GiB."""
+    return f"{amount / _GIB:,.2f}"
+
+
+def gigabytes(amount: float) -> str:
+    """Bytes in GB."""
+    return f"{amount / 1e9:,.2f}" if amount else "0"
+
+
+def spread(value: Range, show: Callable[[float], str]) -> str:
+    """``mid (low-high)``."""
+    if value.low == value.high:
+        return show(value.mid)
+    return f"{show(value.mid)} ({show(value.low)}-{show(value.high)})"
+
+
+def count(value: float) -> str:
+    """A whole number with separators."""
+    return "unbounded" if value >= 1e15 else f"{int(value):,}"

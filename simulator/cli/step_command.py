@@ -1,0 +1,75 @@
+"""``kvwall step``."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from kvwall.simulator.answers.step import StepAnswer, answer_step
+from kvwall.simulator.cli.options import Json, takes_inquiry
+from kvwall.simulator.cli.output import emit, gigabytes, milliseconds, spread, table, three
+from kvwall.simulator.inquiry import Inquiry, resolve
+from kvwall.workloads.numbers import parse_counts, parse_tokens
+
+
+class Phase(str, Enum):
+    """What a step does."""
+
+    decode = "decode"
+    prefill = "prefill"
+
+
+class CacheState(str, Enum):
+    """Whether the device's own cache holds data of the step before."""
+
+    cold = "cold"
+    warm = "warm"
+
+
+@takes_inquiry
+def command(
+    inquiry: Inquiry,
+    batch: Annotated[str, typer.Option(help="sequences: 32, a list 1,8,64 or a range 1..256*2")] = "1",
+    context: Annotated[str, typer.Option(help="cached tokens per sequence: 8k, a list or a range")] = "8k",
+    phase: Annotated[Phase, typer.Option(help="decode step or prefill")] = Phase.decode,
+    query_tokens: Annotated[str | None, typer.Option(help="new tokens per sequence", show_default=False)] = None,
+    cache: Annotated[CacheState, typer.Option(help="state of the device's cache")] = CacheState.cold,
+    json: Json = False,
+) -> None:
+    """How long one step takes, what it moves, and what it costs."""
+    batches = parse_counts(batch, "--batch", highest=1_000_000)
+    contexts = parse_counts(context, "--context")
+    query = None if query_tokens is None else parse_tokens(query_tokens, "--query-tokens")
+    resolved = resolve(inquiry, phase.value)
+    answer = answer_step(resolved, batches, contexts, phase.value, query)
+    if cache is CacheState.warm:
+        note = "class defaults know no warm cache: priced as cold"
+        answer = answer.model_copy(update={"assumptions": (*answer.assumptions, note)})
+    emit(answer, json, render)
+
+
+def render(answer: StepAnswer, screen: Console) -> None:
+    """A row per point."""
+    rows = [
+        (
+            f"{p.batch:,}",
+            f"{p.context:,}",
+            spread(p.step_s, milliseconds),
+            milliseconds(p.ideal_step_s),
+            three(p.tokens_per_s.mid),
+            p.bound_by,
+            "yes" if p.fits else "NO",
+            gigabytes(p.kv_stored_bytes),
+            "-" if p.usd_per_million_tokens is None else three(p.usd_per_million_tokens),
+            three(p.joules_per_token),
+        )
+        for p in answer.points
+    ]
+    columns = ("batch", "context", "step ms", "ideal", "tokens/s", "bound by", "fits", "KV GB", "$/M tok", "J/tok")
+    title = (
+        f"{answer.phase} of {answer.model} ({answer.weights}, {answer.scheme}) on {answer.gpus} x {answer.device_name}"
+    )
+    screen.print(table(title, columns, rows, left=0))

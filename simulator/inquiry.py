@@ -1,0 +1,211 @@
+"""An inquiry: a question in the words of its asker, and the setup it means.
+
+Every command and the Python API take the same options; here they become descriptions, with what was assumed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kvwall.hardware.calibration import CALIBRATIONS
+from kvwall.hardware.device import Device
+from kvwall.hardware.engine_version import find_engine
+from kvwall.hardware.errors import InputError
+from kvwall.hardware.system import System, make_system
+from kvwall.simulator.deployment import make_deployment
+from kvwall.simulator.overrides import overridden, parse_overrides
+from kvwall.simulator.setup import Overrides, Setup
+from kvwall.simulator.stack import parse_stack
+from kvwall.workloads.model_lookup import find_model
+from kvwall.workloads.model_spec import ModelSpec
+from kvwall.workloads.weight_format import WEIGHTS
+
+_GIB = 2.0**30
+Phase = str
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """The options that all commands share, as they are typed; ``None`` where nothing was said.
+
+    :ivar model: name, Hugging Face id, or path of a config.json or its folder
+    :ivar on: ``DEVICE[:N]``, or pools: ``prefill=h100:8,decode=h20:8``
+    """
+
+    model: str
+    on: str
+    nodes: int | None = None
+    tp: int | None = None
+    pp: int | None = None
+    dp: int | None = None
+    ep: int | None = None
+    attn_dp: int = 1
+    dcp: int = 1
+    engine: str = "vllm"
+    engine_version: str | None = None
+    memory_utilization: float | None = None
+    max_batched_tokens: int | None = None
+    max_num_seqs: int | None = None
+    max_model_len: int | None = None
+    block_size: int | None = None
+    eager: bool = False
+    weights: str | None = None
+    scheme: str = "none"
+    kv_dtype: str | None = None
+    set: tuple[str, ...] = ()
+    gpu_memory_gib: float | None = None
+    weights_gib: float | None = None
+    kv_gib: float | None = None
+    kv_tokens: int | None = None
+    price_usd_per_gpu_hour: float | None = None
+    utilization: float = 1.0
+    calibration: str = "none"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A setup and what was assumed on the way to it.
+
+    :ivar setup: descriptions, checked against each other
+    :ivar assumptions: what was not said and what was taken instead
+    :ivar warnings: what the asker should know before trusting the answer
+    """
+
+    setup: Setup
+    assumptions: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+
+def resolve(inquiry: Inquiry, phase: Phase = "decode") -> Resolved:
+    """The setup that ``inquiry`` means.
+
+    :param phase: which pool of ``--on`` is asked about
+    :raises InputError: anything unknown, impossible or contradictory; names the option and the value
+    """
+    _check_numbers(inquiry)
+    changes = parse_overrides(inquiry.set)
+    name, model = find_model(inquiry.model)
+    model = overridden(model, changes.get("model", {}), "model")
+    system = _system(inquiry, phase, changes)
+    engine = overridden(find_engine(inquiry.engine, inquiry.engine_version), changes.get("engine", {}), "engine")
+    weights_name = WEIGHTS.resolve(inquiry.weights) if inquiry.weights else native_weights(model)
+    stack = parse_stack(inquiry.scheme, inquiry.kv_dtype)
+    stack.check(model)
+    deployment = make_deployment(
+        model, system, tp=inquiry.tp, pp=inquiry.pp, dp=inquiry.dp, ep=inquiry.ep,
+        attn_dp=inquiry.attn_dp, dcp=inquiry.dcp,
+    )  # fmt: skip
+    calibration = CALIBRATIONS.load(inquiry.calibration)
+    setup = Setup(
+        model_name=name,
+        model=model,
+        weights_name=weights_name,
+        weights=WEIGHTS.load(weights_name),
+        system=system,
+        deployment=deployment,
+        engine=engine,
+        stack=stack,
+        calibration_name=CALIBRATIONS.resolve(inquiry.calibration),
+        calibration=calibration,
+        utilization=inquiry.memory_utilization,
+        max_batched_tokens=inquiry.max_batched_tokens,
+        max_num_seqs=inquiry.max_num_seqs,
+        max_model_len=inquiry.max_model_len,
+        block_tokens=inquiry.block_size,
+        eager=inquiry.eager,
+        price_usd_per_gpu_hour=inquiry.price_usd_per_gpu_hour,
+        paid_utilization=inquiry.utilization,
+        overrides=_overrides(inquiry),
+    )
+    return Resolved(setup, _assumptions(inquiry, setup), _warnings(setup))
+
+
+def native_weights(model: ModelSpec) -> str:
+    """The weight format a model is published in: its dtype, or bf16 where that is no format of weights."""
+    native = {"fp8": "fp8-block", "fp32": "bf16", "fp16": "fp16", "bf16": "bf16"}.get(model.dtype, model.dtype)
+    return native if native in WEIGHTS.names else "bf16"
+
+
+def pool(on: str, phase: Phase) -> str:
+    """The pool of ``--on`` for ``phase``: all of it, or the role's own in ``prefill=...,decode=...``."""
+    if "=" not in on:
+        return on
+    roles: dict[str, str] = {}
+    for part in on.split(","):
+        role, separator, text = part.partition("=")
+        if not separator or role.strip() not in {"prefill", "decode"}:
+            raise InputError(f"--on {on!r}: {part!r} is not a pool (write prefill=h100:8,decode=h20:8)")
+        roles[role.strip()] = text.strip()
+    if phase not in roles:
+        raise InputError(f"--on {on!r}: has no pool for {phase}")
+    return roles[phase]
+
+
+def _system(inquiry: Inquiry, phase: Phase, changes: dict[str, dict[str, str]]) -> System:
+    system = make_system(pool(inquiry.on, phase), inquiry.nodes)
+    device: Device = overridden(system.device, changes.get("device", {}), "device")
+    node = overridden(system.node, changes.get("system", {}), "system")
+    return System(system.device_id, device, system.count, system.nodes, node)
+
+
+def _overrides(inquiry: Inquiry) -> Overrides:
+    def as_bytes(gib: float | None) -> float | None:
+        return None if gib is None else gib * _GIB
+
+    return Overrides(
+        gpu_memory_bytes=as_bytes(inquiry.gpu_memory_gib),
+        weights_bytes=as_bytes(inquiry.weights_gib),
+        kv_bytes=as_bytes(inquiry.kv_gib),
+        kv_tokens=inquiry.kv_tokens,
+    )
+
+
+#: Options that are numbers, with what they may be.
+_RANGES: dict[str, tuple[float, float]] = {
+    "memory_utilization": (0.01, 1.0),
+    "max_batched_tokens": (1, 1e8),
+    "max_num_seqs": (1, 1e6),
+    "max_model_len": (1, 1e9),
+    "block_size": (1, 1e6),
+    "gpu_memory_gib": (0.1, 1e5),
+    "weights_gib": (0.001, 1e5),
+    "kv_gib": (0.0001, 1e6),
+    "kv_tokens": (1, 1e12),
+    "price_usd_per_gpu_hour": (0, 1e5),
+    "utilization": (0.001, 1.0),
+}
+
+
+def _check_numbers(inquiry: Inquiry) -> None:
+    for option, (low, high) in _RANGES.items():
+        value = getattr(inquiry, option)
+        if value is not None and not low <= value <= high:  # NaN is inside no range
+            raise InputError(f"--{option.replace('_', '-')} {value}: must lie between {low:g} and {high:g}")
+
+
+def _assumptions(inquiry: Inquiry, setup: Setup) -> tuple[str, ...]:
+    device = setup.system.device
+    made = [
+        f"{inquiry.on!r} is {setup.system.count} x {device.name} ({setup.system.device_id}), split {setup.deployment.text}",
+        f"engine profile: {setup.engine.name}",
+        f"passes of up to {setup.batched_tokens} tokens and {setup.num_seqs} sequences",
+    ]
+    if inquiry.weights is None:
+        made.append(f"weights as published: {setup.weights_name}")
+    if not setup.calibration.calibrated:
+        made.append("uncalibrated: efficiencies are documented class defaults, not a fit")
+    if device.single_source:
+        made.append(f"{device.name}: figures from a single public source")
+    if inquiry.price_usd_per_gpu_hour is None and device.price is not None:
+        price = device.price
+        made.append(f"price {price.per_hour_usd:g} USD per GPU-hour ({price.source}, {price.as_of})")
+    return tuple(made)
+
+
+def _warnings(setup: Setup) -> tuple[str, ...]:
+    warnings = []
+    if setup.usd_per_hour is None:
+        warnings.append(f"no price is known for {setup.system.device.name}: give --price-usd-per-gpu-hour")
+    if setup.model.status != "checked":
+        warnings.append(f"{setup.model.name}: architecture {setup.model.status}, not checked against its source")
+    return tuple(warnings)
