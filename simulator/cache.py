@@ -136,6 +136,7 @@ class CacheGroup:
     :ivar hidden_size: width of the layer's input
     :ivar prefill_dims: key and value channels of a head in prefill, where latents are expanded
     :ivar indexer: heads (mean over the layers) and channels of the indexer that chooses what is read
+    :ivar index_top_k: tokens that an indexer lets one query read
     """
 
     index: int
@@ -152,6 +153,7 @@ class CacheGroup:
     hidden_size: int = 0
     prefill_dims: tuple[int, int] = (0, 0)
     indexer: tuple[float, int] = (0.0, 0)
+    index_top_k: int | None = None
 
     def stored_bytes(self, place: Place | None = None) -> Numeric:
         """Bytes of one sequence in all layers of the group, on an unsplit model."""
@@ -171,7 +173,8 @@ class Cache:
     :ivar prefill: the step is a prefill
     :ivar shared_prefix: tokens of the context that all sequences share and that are stored once
     :ivar operators: work of schemes that runs as kernels of its own, unsplit (``ranks`` is the shards it splits over)
-    :ivar fused: work of schemes inside the attention kernel of a group: ``(group index, operator)``
+    :ivar fused: work of schemes inside the attention kernel of a group, per layer and attended token, so that it
+        shrinks with whatever another scheme drops or does not read: ``(group index, operator)``
     :ivar extra_weights: parameters that schemes add to the model (16 bits each), unsplit
     :ivar claims: which scheme shrank which axis
     :ivar notes: what was assumed

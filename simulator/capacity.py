@@ -105,18 +105,20 @@ class Capacity:
         extra = float(self.setup.batched_tokens) if engine.swa_aware else float("inf")
         return Paging(self.setup.block, extra, engine.state_pages_per_sequence)
 
-    def sequence_bytes(self, context: Numeric, paging: Paging | None = None) -> Array:
-        """Device memory of one sequence of ``context`` tokens on the fullest rank, in whole blocks.
+    def sequence_bytes(self, context: Numeric, paging: Paging | None = None, sequences: Numeric = 1.0) -> Array:
+        """Device memory of one of ``sequences`` sequences of ``context`` tokens on the fullest rank, in whole blocks.
 
         :param context: tokens per sequence
         :param paging: blocks to round to; the engine's unless given
+        :param sequences: sequences on the rank, over which a shared prefix is spread
         """
         s = self.setup
-        cache = s.stack.rewrite(dense_cache(s.model, 1.0, context, paging=paging or self.paging))
+        dense = dense_cache(s.model, sequences, context, paging=paging or self.paging)
+        cache = s.stack.rewrite(dense)
         total: Numeric = np.float64(0.0)
         for group in cache.groups:
             for tensor in group.tensors:
-                share = tensor.share(s.deployment.attention_tp) / s.deployment.dcp
+                share = tensor.share(s.deployment.attention_tp) / (1 if tensor.divisible else s.deployment.dcp)
                 total = total + group.layers * share * tensor.stored_bytes("hbm")
         return np.asarray(total * stage_share(s.model.layers, s.deployment.pp))
 
@@ -135,12 +137,17 @@ class Capacity:
         return max(0.0, constant)
 
     def concurrency(self, kv_bytes: float) -> float:
-        """Sequences of ``context`` tokens that a pool of ``kv_bytes`` holds in one replica, as a real number."""
-        each = float(self.sequence_bytes(float(self.context)))
+        """Sequences of ``context`` tokens that a pool of ``kv_bytes`` holds in one replica, as a real number.
+
+        A shared prefix is paid once: ``(kv - shared) / private``, told apart by one and by two sequences.
+        """
+        one = float(self.sequence_bytes(float(self.context)))
+        two = 2.0 * float(self.sequence_bytes(float(self.context), sequences=2.0))
+        each, shared = two - one, 2.0 * one - two
         null = self.setup.engine.null_blocks * self.setup.block * self.bytes_per_token
         if each <= 0:
             return float("inf")
-        return max(0.0, kv_bytes - null) / each * self.setup.deployment.attn_dp
+        return max(0.0, kv_bytes - null - shared) / each * self.setup.deployment.attn_dp
 
     def tokens(self, kv_bytes: float) -> float:
         """Tokens that a pool of ``kv_bytes`` holds in one replica, as the engine counts them.
@@ -177,5 +184,6 @@ class Capacity:
         per_rank = np.ceil(np.asarray(batch, dtype=np.float64) / (d.dp * d.attn_dp))
         if self.setup.overrides.kv_tokens is not None:
             return np.asarray(np.ceil(np.asarray(batch) / d.dp) * context <= self.setup.overrides.kv_tokens)
+        needed = per_rank * self.sequence_bytes(context, sequences=per_rank)
         pool_ok = self.pool.mid > 0 or self.setup.overrides.kv_bytes is not None
-        return np.asarray((per_rank * self.sequence_bytes(context) <= self.kv.mid) & pool_ok)
+        return np.asarray((needed <= self.kv.mid) & pool_ok)

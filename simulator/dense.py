@@ -130,6 +130,7 @@ def _latent(index: int, group: LatentAttention, tokens: Array, hidden: int) -> C
         group.layers,
         tuple(tensors),
         attended,
+        reads_known=group.indexer is None,
         q_heads=group.q_heads,
         kv_heads=1,
         head_dim=group.kv_lora_rank + group.qk_rope_head_dim,
@@ -137,6 +138,7 @@ def _latent(index: int, group: LatentAttention, tokens: Array, hidden: int) -> C
         hidden_size=hidden,
         prefill_dims=(group.qk_nope_head_dim + group.qk_rope_head_dim, group.v_head_dim),
         indexer=_indexer(group),
+        index_top_k=group.indexer.top_k if group.indexer else None,
     )
 
 

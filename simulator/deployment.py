@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kvwall.hardware.errors import InputError
 from kvwall.hardware.system import System
-from kvwall.workloads.model_spec import ExpertFeedForward, LinearState, ModelSpec
+from kvwall.workloads.model_spec import ExpertFeedForward, HeadAttention, LinearState, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -122,3 +122,9 @@ def _check(deployment: Deployment, model: ModelSpec, count: int) -> None:
         raise InputError(f"--ep {d.ep}: does not divide --tp {d.tp}")
     if d.attention_tp % d.dcp:
         raise InputError(f"--dcp {d.dcp}: does not divide the {d.attention_tp} ranks that share a sequence")
+    heads = max((group.kv_heads for group in model.attention if isinstance(group, HeadAttention)), default=1)
+    if d.dcp > 1 and d.dcp * heads > d.attention_tp:
+        raise InputError(
+            f"--dcp {d.dcp}: splits tokens only over ranks that would hold copies of a KV head; {model.name} has "
+            f"{heads} KV heads on {d.attention_tp} ranks (allowed: up to {max(1, d.attention_tp // heads)})"
+        )

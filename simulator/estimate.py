@@ -169,7 +169,7 @@ def stored_bytes(setup: Setup, cache: Cache) -> Numeric:
     total: Numeric = np.float64(0.0)
     for group in cache.groups:
         for tensor in group.tensors:
-            copies = tensor.share(d.attention_tp) * d.attention_tp / d.dcp
+            copies = tensor.share(d.attention_tp) * d.attention_tp / (1 if tensor.divisible else d.dcp)
             total = total + group.layers * tensor.stored_bytes() * copies
     return total
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-import numpy as np
-
 from kvwall.simulator.cache import SIXTEEN_BITS, Axis, Bits, Cache, CacheGroup, Segment, Tensor
 from kvwall.simulator.scheme import Scheme, forbid_no_tokens
 from kvwall.simulator.segments import split_newest
@@ -27,9 +25,9 @@ class NumberFormat(Scheme):
         """The number format of the elements of ``tensor``."""
         raise NotImplementedError
 
-    def window_of(self, tensor: Tensor, stored: Numeric) -> Numeric:
-        """Newest tokens of a segment of ``stored`` tokens that stay in 16 bits."""
-        return np.float64(0.0)
+    def window_of(self, tensor: Tensor, stored: Numeric) -> Numeric | None:
+        """Newest tokens of a segment of ``stored`` tokens that stay in 16 bits; ``None`` where there is no window."""
+        return None
 
     def check(self, model: ModelSpec) -> None:
         """Any architecture that caches tokens."""
@@ -45,7 +43,7 @@ class NumberFormat(Scheme):
 
             def quantise(segment: Segment) -> tuple[Segment, ...]:
                 window = self.window_of(tensor, segment.stored)
-                if not np.any(window):
+                if window is None:
                     return (replace(segment, bits=bits),)
                 older, newest = split_newest(segment, window, "window")
                 return replace(older, bits=bits), newest

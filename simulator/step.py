@@ -9,9 +9,10 @@ import numpy as np
 from kvwall.simulator.cache import Cache
 from kvwall.simulator.deployment import Deployment
 from kvwall.simulator.linears import attention_linears, feed_forward_linears, head_linear
-from kvwall.simulator.operators.attention import attention_operators, shard
+from kvwall.simulator.operators.attention import attention_operators
 from kvwall.simulator.operators.collective import Link, Ring, all_reduce, all_to_all, send_receive
 from kvwall.simulator.operators.forward import elementwise, embed, feed_forward_operators, sample
+from kvwall.simulator.operators.fused import shard
 from kvwall.simulator.operators.linear import Arithmetic, product
 from kvwall.simulator.operators.split import Split
 from kvwall.simulator.traffic import Numeric, Operator, Traffic, term

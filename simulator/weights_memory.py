@@ -63,10 +63,11 @@ def rank_weights(
     layers_bytes = sum(linear.bytes(weights) for linear in layer_linears(model, d)) + norms
     embedding = embedding_linear(model, d.tp).bytes(weights) if model.vocab_size else 0.0
     head = head_linear(model, d.tp).bytes(weights) if model.vocab_size else 0.0
-    extra = (model.extra.count * 2.0 if model.extra else 0.0) + extra_parameters * 2.0 / d.tp
+    factors = extra_parameters * 2.0 / d.attention_tp
+    extra = model.extra.count * 2.0 if model.extra else 0.0
     share = stage_share(model.layers, d.pp)
     both = embedding if model.tied_embeddings else embedding + head
     ends = both if d.pp == 1 else max(embedding, head)
     all_ends = both if d.pp == 1 else embedding + head
-    total = d.tp * (layers_bytes + all_ends + extra)
-    return RankWeights(share * layers_bytes, ends, extra, total)
+    total = d.tp * (layers_bytes + all_ends + extra + factors)
+    return RankWeights(share * layers_bytes, ends, extra + share * factors, total)

@@ -1,14 +1,12 @@
-"""Attention over the cache: what decode reads, what prefill multiplies, what both write."""
+"""Attention of one step over the cache: what decode reads, multiplies and writes."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
-
 from kvwall.simulator.cache import Cache, CacheGroup, Segment, Tensor
+from kvwall.simulator.operators.fused import fused_terms
 from kvwall.simulator.operators.offload import offload_operators
-from kvwall.simulator.operators.split import Split
+from kvwall.simulator.operators.prefill import prefill_attention
+from kvwall.simulator.operators.split import Split, attended_on_host
 from kvwall.simulator.traffic import Numeric, Operator, Symbols, Term, term
 
 _READ = "every cached element a step attends to crosses HBM once: arXiv 2309.06180, section 2; arXiv 2307.08691"
@@ -22,20 +20,8 @@ def attention_operators(group: CacheGroup, cache: Cache, split: Split) -> list[O
     """Attention of one group of alike layers in one step, with what schemes fuse into it."""
     if group.kind == "linear":
         return [_state(group, cache, split)]
-    kernel = _prefill(group, cache, split) if cache.prefill else _decode(group, cache, split)
-    fused = [o for index, o in cache.fused if index == group.index]
-    terms = list(kernel.terms)
-    for operator in fused:
-        terms += [shard(t, split.queries(group) / group.q_heads / split.dcp) for t in operator.terms]
-    return [replace(kernel, terms=tuple(terms)), *offload_operators(group, cache, split)]
-
-
-def shard(whole: Term, share: float) -> Term:
-    """``whole`` as one rank pays it when it has ``share`` of the work."""
-    if share == 1.0 or whole.resource in {"latency", "hops", "network hops", "host"}:
-        return whole
-    symbols = {**whole.symbols, "share": share}
-    return replace(whole, amount=whole.amount * share, equation=f"share * ({whole.equation})", symbols=symbols)
+    kernel = prefill_attention(group, cache, split) if cache.prefill else _decode(group, cache, split)
+    return [kernel, *offload_operators(group, cache, split)]
 
 
 def _decode(group: CacheGroup, cache: Cache, split: Split) -> Operator:
@@ -45,7 +31,9 @@ def _decode(group: CacheGroup, cache: Cache, split: Split) -> Operator:
             if segment.attend_on == "device":
                 terms += _read(tensor, segment, group, cache, split)
         terms += _write(tensor, group, cache, split)
-    terms += _decode_flops(group, cache, split)
+    attended = group.attended - attended_on_host(group)
+    terms += _decode_flops(group, cache, split, attended)
+    terms += fused_terms(group, cache, split, attended)
     return Operator(
         "attention", f"decode attention ({group.kind})", "attention", tuple(terms), group.layers, ranks=split.ranks
     )
@@ -84,22 +72,24 @@ def _write(tensor: Tensor, group: CacheGroup, cache: Cache, split: Split) -> lis
     if tensor.role == "page bounds":
         bits = 2 * tensor.segments[-1].bits.effective  # read, compare, write back
     else:
-        kept = {segment.label: segment.bits.effective for segment in tensor.segments}
-        bits = sum(kept.values()) if "window" in kept else tensor.segments[-1].bits.effective
+        own = [segment for segment in tensor.segments if segment.label != "shared prefix"]
+        kept = {segment.label: segment.bits.effective for segment in own}
+        bits = sum(kept.values()) if "window" in kept else own[-1].bits.effective
     return [
         term(f"write {tensor.role}", "hbm", "L * e * b / 8 * B * m", _READ, tally="kv written",
              L=group.layers, e=split.elements(tensor), b=bits, B=cache.batch, m=cache.query_tokens)
     ]  # fmt: skip
 
 
-def _decode_flops(group: CacheGroup, cache: Cache, split: Split) -> list[Term]:
-    heads = split.queries(group)
+def _decode_flops(group: CacheGroup, cache: Cache, split: Split, attended: Numeric) -> list[Term]:
+    # Ranks that share the tokens of a sequence gather each other's query heads, so a rank has dcp times the heads
+    # over a dcp-th of the tokens: the product does not change.
     shape: Symbols = {
         "L": group.layers,
-        "H": heads,
+        "H": split.queries(group),
         "B": cache.batch,
         "m": cache.query_tokens,
-        "n": group.attended / split.dcp,
+        "n": attended,
     }
     reference = _MLA if group.kind == "mla" else _FLASH
     terms = [
@@ -111,70 +101,18 @@ def _decode_flops(group: CacheGroup, cache: Cache, split: Split) -> list[Term]:
     if index is not None:
         # Every index key is scored by all indexer heads, so the work follows the tokens stored, not those attended.
         terms.append(
-            term("score the index", "matrix", "2 * L * I * d * B * m * s", _INDEX,
-                 dtype="fp8", L=group.layers, I=group.indexer[0], d=group.indexer[1], B=cache.batch, m=cache.query_tokens,
-                 s=index.segments[0].stored)
+            term("score the index", "matrix", "2 * L * I * d * B * m * s / c", _INDEX,
+                 dtype="fp8", L=group.layers, I=group.indexer[0], d=group.indexer[1], B=cache.batch,
+                 m=cache.query_tokens, s=index.segments[0].stored, c=split.dcp)
         )  # fmt: skip
     return terms
-
-
-def causal_pairs(queries: Numeric, context: Numeric, window: float | None) -> Numeric:
-    """Query-key pairs of ``queries`` new tokens at the end of ``context`` tokens, each seeing itself and what precedes.
-
-    Without a window: ``q (n - q) + q (q + 1) / 2``. With one, the ``a = clip(w - (n - q), 0, q)`` first queries see all
-    before them and the others ``w`` tokens.
-    """
-    before = context - queries
-    if window is None:
-        return queries * before + queries * (queries + 1) / 2
-    free = np.clip(window - before, 0.0, queries)
-    pairs: Numeric = free * before + free * (free + 1) / 2 + (queries - free) * window
-    return pairs
-
-
-def _prefill(group: CacheGroup, cache: Cache, split: Split) -> Operator:
-    q, n = cache.query_tokens, cache.context
-    pairs = causal_pairs(q, n, group.window)
-    heads = split.queries(group)
-    # A prefill of a latent cache expands keys and values, so its products are those of ordinary heads.
-    shape: Symbols = {"L": group.layers, "H": heads, "B": cache.batch, "P": pairs}
-    terms: list[Term] = []
-    for tensor in group.tensors:
-        elements = split.elements(tensor) * split.dcp
-        bits = tensor.segments[0].bits.effective
-        width: Symbols = {"L": group.layers, "e": elements, "b": bits, "B": cache.batch}
-        earlier = np.minimum(n - q, n if group.window is None else group.window)
-        terms.append(
-            term(
-                f"read earlier {tensor.role}",
-                "hbm",
-                "L * e * b / 8 * B * p",
-                _READ,
-                tally="kv read",
-                p=earlier,
-                **width,
-            )
-        )
-        stored = sum((s.stored for s in tensor.segments), start=np.float64(0.0))
-        new = np.minimum(stored, q)
-        terms.append(
-            term(f"write {tensor.role}", "hbm", "L * e * b / 8 * B * p", _READ, tally="kv written", p=new, **width)
-        )
-    terms += [
-        term("scores and weighted sum", "matrix", "2 * L * H * (k + v) * B * P", _FLASH,
-             k=group.prefill_dims[0], v=group.prefill_dims[1], **shape),
-        term("softmax", "vector", "5 * L * H * B * P", _FLASH, compulsory=False, **shape),
-    ]  # fmt: skip
-    return Operator(
-        "attention", f"prefill attention ({group.kind})", "attention", tuple(terms), group.layers, ranks=split.ranks
-    )
 
 
 def _state(group: CacheGroup, cache: Cache, split: Split) -> Operator:
     """A recurrent layer reads and writes its whole state once per step, whatever the context."""
     reference = "recurrent state is read and written whole: Gu and Dao 2023, arXiv 2312.00752, section 3.3"
     tensor = group.tensors[0]
-    amount: Symbols = {"L": group.layers, "e": split.elements(tensor) * split.dcp, "B": cache.batch}
+    amount: Symbols = {"L": group.layers, "e": split.elements(tensor), "B": cache.batch}
     terms = (
         term("read state", "hbm", "L * e * B", reference, tally="kv read", **amount),
         term("write state", "hbm", "L * e * B", reference, tally="kv written", **amount),

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 from kvwall.simulator.cache import Cache, CacheGroup, Segment, Tensor
-from kvwall.simulator.operators.split import Split
-from kvwall.simulator.traffic import Operator, Resource, Stream, Symbols, Term, term
+from kvwall.simulator.operators.fused import fused_terms
+from kvwall.simulator.operators.prefill import earlier_tokens
+from kvwall.simulator.operators.split import Split, attended_on_host
+from kvwall.simulator.segments import part_of
+from kvwall.simulator.traffic import Numeric, Operator, Resource, Stream, Symbols, Term, term
 
 _OFFLOAD = "Sheng et al. 2023, FlexGen, arXiv 2303.06865, section 4"
 
@@ -12,16 +19,15 @@ _OFFLOAD = "Sheng et al. 2023, FlexGen, arXiv 2303.06865, section 4"
 def offload_operators(group: CacheGroup, cache: Cache, split: Split) -> list[Operator]:
     """What attention over segments in host memory or on drives costs besides the kernel."""
     if cache.prefill:
-        return _store_away(group, cache, split)
+        return [o for tensor in group.tensors for o in _prefilled(tensor, group, cache, split)]
     operators: list[Operator] = []
     for tensor in group.tensors:
-        for segment in tensor.segments:
-            if segment.place == "hbm":
-                continue
-            make = _on_host if segment.attend_on == "host" else _streamed
-            operators.append(make(tensor, segment, group, cache, split))
+        away = [s for s in tensor.segments if s.place != "hbm" and s.attend_on == "device"]
+        operators += [_streamed(tensor, segment, group, cache, split) for segment in away]
+        if away:
+            operators.append(_written_back(tensor, group, cache, split))
     if any(s.attend_on == "host" for t in group.tensors for s in t.segments):
-        operators.append(_queries_out(group, cache, split))
+        operators += [_on_host(group, cache, split), _exchange(group, cache, split)]
     return operators
 
 
@@ -42,21 +48,41 @@ def _streamed(tensor: Tensor, segment: Segment, group: CacheGroup, cache: Cache,
     return Operator("offload", f"stream {tensor.role}", "copy", tuple(terms), group.layers, stream, split.ranks)
 
 
-def _on_host(tensor: Tensor, segment: Segment, group: CacheGroup, cache: Cache, split: Split) -> Operator:
-    flops = term(
-        "attend on the host", "host compute", "2 * L * e * g * B * n", _OFFLOAD,
-        L=group.layers, e=split.elements(tensor), g=group.q_heads / max(group.kv_heads, 1), B=cache.batch,
-        n=segment.read,
+def _part_away(tensor: Tensor) -> Numeric:
+    """Part of the tokens of ``tensor`` that do not lie on the device."""
+    stored = sum((s.stored for s in tensor.segments), start=np.float64(0.0))
+    away = sum((s.stored for s in tensor.segments if s.place != "hbm"), start=np.float64(0.0))
+    return part_of(away, stored)
+
+
+def _written_back(tensor: Tensor, group: CacheGroup, cache: Cache, split: Split) -> Operator:
+    """Every new token pushes as much of an older one out of the device as lies away."""
+    stored = term(
+        f"store {tensor.role}", "host link out", "L * e * b / 8 * B * m * f", _OFFLOAD,
+        L=group.layers, e=split.elements(tensor), b=tensor.segments[0].bits.effective, B=cache.batch,
+        m=cache.query_tokens, f=_part_away(tensor),
     )  # fmt: skip
-    terms = [_moved(f"read {tensor.role} from DRAM", "host dram", tensor, segment, group, cache, split), flops]
-    if segment.place == "ssd":
-        terms.append(_moved(f"read {tensor.role} from SSD", "ssd", tensor, segment, group, cache, split))
-    return Operator(
-        "offload", f"host attention over {tensor.role}", "copy", tuple(terms), group.layers, ranks=split.ranks
-    )
+    return Operator("offload", f"write {tensor.role} back", "copy", (stored,), group.layers, "copy out", split.ranks)
 
 
-def _queries_out(group: CacheGroup, cache: Cache, split: Split) -> Operator:
+def _on_host(group: CacheGroup, cache: Cache, split: Split) -> Operator:
+    """The host's processors attend: they read their tokens from DRAM and do what the kernel would do for them."""
+    attended = attended_on_host(group)
+    terms = [
+        term("attend on the host", "host compute", "2 * L * H * (k + v) * B * m * n", _OFFLOAD,
+             L=group.layers, H=split.queries(group), k=group.head_dim, v=group.value_dim, B=cache.batch,
+             m=cache.query_tokens, n=attended)
+    ]  # fmt: skip
+    terms += [replace(t, resource="host compute") for t in fused_terms(group, cache, split, attended)]
+    for tensor in group.tensors:
+        for segment in (s for s in tensor.segments if s.attend_on == "host"):
+            terms.append(_moved(f"read {tensor.role} from DRAM", "host dram", tensor, segment, group, cache, split))
+            if segment.place == "ssd":
+                terms.append(_moved(f"read {tensor.role} from SSD", "ssd", tensor, segment, group, cache, split))
+    return Operator("offload", "attention on the host", "copy", tuple(terms), group.layers, ranks=split.ranks)
+
+
+def _exchange(group: CacheGroup, cache: Cache, split: Split) -> Operator:
     heads = split.queries(group)
     shape: Symbols = {"L": group.layers, "B": cache.batch, "m": cache.query_tokens}
     kv = sum(split.elements(t) for t in group.tensors if t.role in {"key", "value", "latent", "rope key"})
@@ -68,17 +94,24 @@ def _queries_out(group: CacheGroup, cache: Cache, split: Split) -> Operator:
     return Operator("offload", "exchange with the host", "copy", terms, 2 * group.layers, ranks=split.ranks)
 
 
-def _store_away(group: CacheGroup, cache: Cache, split: Split) -> list[Operator]:
-    operators = []
-    for tensor in group.tensors:
-        for segment in tensor.segments:
-            if segment.place == "hbm":
-                continue
-            stored = term(
-                f"store {tensor.role}", "host link out", "L * e * b / 8 * B * min(n, q)", _OFFLOAD,
-                L=group.layers, e=split.elements(tensor), b=segment.bits.effective, B=cache.batch,
-                n=segment.stored, q=cache.query_tokens,
-            )  # fmt: skip
-            name = f"store {tensor.role} away"
-            operators.append(Operator("offload", name, "copy", (stored,), group.layers, "copy out", split.ranks))
-    return operators
+def _prefilled(tensor: Tensor, group: CacheGroup, cache: Cache, split: Split) -> list[Operator]:
+    """A prefill sends its part of the new tokens away, and loads what it needs of earlier ones."""
+    if all(segment.place == "hbm" for segment in tensor.segments):
+        return []
+    part = _part_away(tensor)
+    width: Symbols = {
+        "L": group.layers, "e": split.elements(tensor), "b": tensor.segments[0].bits.effective, "B": cache.batch,
+    }  # fmt: skip
+    kept = sum((s.stored for s in tensor.segments), start=np.float64(0.0))
+    new = np.minimum(kept, cache.query_tokens)
+    stored = term(
+        f"store {tensor.role}", "host link out", "L * e * b / 8 * B * f * p", _OFFLOAD, f=part, p=new, **width
+    )
+    loaded = term(
+        f"load earlier {tensor.role}", "host link in", "L * e * b / 8 * B * f * p", _OFFLOAD,
+        f=part, p=np.minimum(earlier_tokens(group, cache), kept), **width,
+    )  # fmt: skip
+    return [
+        Operator("offload", f"store {tensor.role} away", "copy", (stored,), group.layers, "copy out", split.ranks),
+        Operator("offload", f"load {tensor.role}", "copy", (loaded,), group.layers, "copy in", split.ranks),
+    ]

@@ -1,10 +1,13 @@
-"""How the cache of one group of layers is split over ranks."""
+"""How the cache of one group of layers is split over ranks, and over the device and the host."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from kvwall.simulator.cache import CacheGroup, Tensor
+from kvwall.simulator.segments import part_of
 from kvwall.simulator.traffic import Numeric
 
 
@@ -26,5 +29,15 @@ class Split:
         return -(-group.q_heads // self.tp)
 
     def elements(self, tensor: Tensor) -> float:
-        """Elements per token of ``tensor`` on one rank."""
-        return tensor.elements * tensor.share(self.tp) / self.dcp
+        """Elements per token of ``tensor`` on one rank; a recurrent state has no tokens to split."""
+        return tensor.elements * tensor.share(self.tp) / (1 if tensor.divisible else self.dcp)
+
+
+def attended_on_host(group: CacheGroup) -> Numeric:
+    """Tokens of ``group.attended`` that the host's processors attend to: as many as their part of the reads."""
+    segments = group.tensors[0].segments
+    if all(segment.attend_on == "device" for segment in segments):
+        return np.float64(0.0)
+    read = sum((segment.read for segment in segments), start=np.float64(0.0))
+    away = sum((s.read for s in segments if s.attend_on == "host"), start=np.float64(0.0))
+    return group.attended * part_of(away, read)

@@ -57,10 +57,10 @@ class Kivi(NumberFormat):
         base = integer_bits(float(self.bits), self.group, 16.0, 16.0)
         return replace(base, unpack_flops=16.0)
 
-    def window_of(self, tensor: Tensor, stored: Numeric) -> Numeric:
+    def window_of(self, tensor: Tensor, stored: Numeric) -> Numeric | None:
         """Keys are flushed in blocks of ``residual``; values leave the window one by one."""
         if not self.residual:
-            return np.float64(0.0)
+            return None
         return np.minimum(stored, self.residual) if tensor.role == "value" else np.mod(stored, self.residual)
 
     def rewrite(self, cache: Cache) -> Cache:

@@ -25,6 +25,7 @@ class Prefix(Scheme):
     equations: ClassVar[tuple[str, ...]] = (
         "h = page * floor(min(tokens, n - 1) / page)",
         "stored = h kv + B (n - h) kv,  read = B n kv  (cascade: h kv + B (n - h) kv)",
+        "after an eviction that keeps k tokens: stored = h kv + B k kv",
         "prefill computes n - h tokens over n",
     )
     reference: ClassVar[str] = "Kwon et al. 2023, arXiv 2309.06180, section 4.4; Zheng et al. 2023, arXiv 2312.07104"
@@ -45,10 +46,16 @@ class Prefix(Scheme):
         """The oldest tokens of every layer that still holds them are shared."""
         last = np.maximum(cache.context - 1, 0)
         hit = self.page * np.floor(np.minimum(self.tokens, last) / self.page)
+        # What an eviction keeps depends on the sequence: the whole prefix stays once beside the private remains.
+        evicted = any(axis == "tokens" for axis, _ in cache.claims)
+        nothing = np.float64(0.0)
 
         def share(group: CacheGroup, tensor: Tensor) -> Tensor:
             if group.kind in {"sliding", "chunked", "linear"}:
                 return tensor
+            if evicted:
+                whole = replace(tensor.segments[0], label="shared prefix", stored=hit / cache.resident, read=nothing)
+                return replace(tensor, segments=(whole, *tensor.segments))
             left = hit
             segments: list[Segment] = []
             for segment in tensor.segments:

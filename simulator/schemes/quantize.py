@@ -37,6 +37,6 @@ class Quantize(NumberFormat):
         own = self.v_bits if tensor.role == "value" else self.k_bits
         return integer_bits(self.bits if own is None else own, self.group, self.scale_bits, self.zero_bits)
 
-    def window_of(self, tensor: Tensor, stored: Numeric) -> Numeric:
+    def window_of(self, tensor: Tensor, stored: Numeric) -> Numeric | None:
         """The last ``window`` tokens."""
-        return np.minimum(stored, self.window)
+        return np.minimum(stored, self.window) if self.window else None

@@ -11,7 +11,7 @@ from pydantic import Field
 from kvwall.simulator.cache import Axis, Cache, CacheGroup, Segment, Tensor
 from kvwall.simulator.scheme import Scheme, forbid_latents, forbid_no_tokens
 from kvwall.simulator.segments import read_at_most
-from kvwall.simulator.traffic import Numeric, Operator, term
+from kvwall.simulator.traffic import Numeric, Operator, Symbols, term
 from kvwall.workloads.model_spec import ModelSpec
 
 
@@ -27,7 +27,7 @@ class Quest(Scheme):
     axes: ClassVar[frozenset[Axis]] = frozenset({"reads"})
     equations: ClassVar[tuple[str, ...]] = (
         "stored = dense + B L ceil(n / page) 2 H_kv d 2 bytes of page bounds",
-        "read = B L_dense n kv + B (L - L_dense) (ceil(n / page) 2 H_kv d 2 + min(n, budget) kv)",
+        "read = B L_dense n kv + B (L - L_dense) (ceil(n / page) 2 H_kv d 2 + budget kv)  (all n if n <= budget)",
         "4 H_q d FLOP per page and a top-k of n / page scores per layer",
     )
     reference: ClassVar[str] = "Tang et al. 2024, Quest, arXiv 2406.10774, section 3 and released code"
@@ -59,7 +59,7 @@ class Quest(Scheme):
             dense = min(left, group.layers)
             left -= dense
             if dense:
-                groups.append(self._with_bounds(replace(group, layers=dense), cache, read=False))
+                groups.append(self._with_bounds(replace(group, layers=dense), np.float64(0.0)))
             if group.layers > dense:
                 sparse = self._sparse(replace(group, layers=group.layers - dense), cache)
                 groups.append(sparse)
@@ -67,41 +67,35 @@ class Quest(Scheme):
                     operators.append((group.index, self._choice(sparse, cache)))
         return replace(cache, groups=tuple(groups), operators=(*cache.operators, *operators))
 
-    def _pages(self, group: CacheGroup) -> Numeric:
-        stored = sum((s.stored for s in group.tensors[0].segments), start=np.float64(0.0))
-        return np.ceil(stored / self.page)
+    def _tokens(self, group: CacheGroup) -> Numeric:
+        return sum((s.stored for s in group.tensors[0].segments), start=np.float64(0.0))
 
-    def _with_bounds(self, group: CacheGroup, cache: Cache, *, read: bool) -> CacheGroup:
-        pages = self._pages(group)
-        segment = Segment("pages", stored=pages, read=pages if read else np.float64(0.0))
+    def _pages_read(self, group: CacheGroup) -> Numeric:
+        """Pages whose bounds a step scores: none while the budget holds everything."""
+        tokens = self._tokens(group)
+        return np.where(tokens > self.budget, np.ceil(tokens / self.page), 0.0)
+
+    def _with_bounds(self, group: CacheGroup, read: Numeric) -> CacheGroup:
+        segment = Segment("pages", stored=np.ceil(self._tokens(group) / self.page), read=read)
         bounds = Tensor("page bounds", group.kv_heads, 2 * group.head_dim, (segment,), owner=self.name)
         return replace(group, tensors=(*group.tensors, bounds))
 
     def _sparse(self, group: CacheGroup, cache: Cache) -> CacheGroup:
         if cache.prefill:
-            return self._with_bounds(group, cache, read=False)
+            return self._with_bounds(group, np.float64(0.0))
         heads = group.q_heads / group.kv_heads if self.share == "head" else 1.0
         tensors = tuple(read_at_most(tensor, self.budget * heads) for tensor in group.tensors)
         attended = np.minimum(group.attended, self.budget)
         chosen = replace(group, tensors=tensors, attended=attended, reads_known=False)
-        return self._with_bounds(chosen, cache, read=True)
+        return self._with_bounds(chosen, self._pages_read(group))
 
     def _choice(self, group: CacheGroup, cache: Cache) -> Operator:
-        pages = self._pages(group)
-        scores = term(
-            "score pages",
-            "vector",
-            "4 * L * H * d * B * m * p",
-            self.reference,
-            L=group.layers,
-            H=group.q_heads,
-            d=group.head_dim,
-            B=cache.batch,
-            m=cache.query_tokens,
-            p=pages,
-        )
+        pages = self._pages_read(group)
+        shape: Symbols = {"L": group.layers, "H": group.q_heads, "B": cache.batch, "m": cache.query_tokens, "p": pages}
+        scores = term("score pages", "vector", "4 * L * H * d * B * m * p", self.reference, d=group.head_dim, **shape)
         top_k = term(
-            "top-k of page scores", "latency", "L * t", self.reference, compulsory=False, spread=(0.7, 1.4),
-            L=group.layers, t=7e-6,
+            "move page scores", "hbm", "12 * L * H * B * m * p", "fp32 scores, written once and read twice (estimate)",
+            compulsory=False, **shape,
         )  # fmt: skip
-        return Operator("quest", "choose pages", "attention", (scores, top_k), launches=2 * group.layers)
+        launches = np.where(pages > 0, 2.0 * group.layers, 0.0)
+        return Operator("quest", "choose pages", "attention", (scores, top_k), launches)

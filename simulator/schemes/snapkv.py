@@ -61,11 +61,10 @@ class SnapKv(Scheme):
             attended = np.minimum(group.attended - cache.generated, self.budget) + cache.generated
             return replace(group, tensors=tensors, attended=attended)
 
-        rewritten = cache.map_groups(cut)
         if not cache.prefill:
-            return rewritten
+            return cache.map_groups(cut)
         selections = tuple((g.index, self._selection(g, cache)) for g in cache.groups if g.kind == "full")
-        return replace(rewritten, operators=(*rewritten.operators, *selections)).noting(
+        return replace(cache, operators=(*cache.operators, *selections)).noting(
             "snapkv: the prefill still holds the whole prompt (chunked and paged engines)"
         )
 

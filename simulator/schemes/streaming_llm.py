@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from kvwall.simulator.cache import CONTENT_ROLES, Axis, Cache, CacheGroup
+from kvwall.simulator.cache import Axis, Cache, CacheGroup
 from kvwall.simulator.scheme import Scheme, forbid_no_tokens
 from kvwall.simulator.segments import keep_at_most
 from kvwall.workloads.model_spec import ModelSpec
@@ -38,7 +38,7 @@ class StreamingLlm(Scheme):
         def cut(group: CacheGroup) -> CacheGroup:
             if group.kind == "linear":
                 return group
-            tensors = tuple(keep_at_most(t, budget) if t.role in CONTENT_ROLES else t for t in group.tensors)
+            tensors = tuple(keep_at_most(tensor, budget) for tensor in group.tensors)
             return replace(group, tensors=tensors, attended=np.minimum(group.attended, budget))
 
         return cache.map_groups(cut).noting("streaming_llm: keys are rotated in the attention kernel, at no bytes")
