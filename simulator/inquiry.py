@@ -185,8 +185,9 @@ def _check_numbers(inquiry: Inquiry) -> None:
 
 def _assumptions(inquiry: Inquiry, setup: Setup) -> tuple[str, ...]:
     device = setup.system.device
+    machine = f"{setup.system.count} x {device.name} ({setup.system.device_id})"
     made = [
-        f"{inquiry.on!r} is {setup.system.count} x {device.name} ({setup.system.device_id}), split {setup.deployment.text}",
+        f"{inquiry.on!r} is {machine}, split {setup.deployment.text}",
         f"engine profile: {setup.engine.name}",
         f"passes of up to {setup.batched_tokens} tokens and {setup.num_seqs} sequences",
     ]
@@ -198,7 +199,7 @@ def _assumptions(inquiry: Inquiry, setup: Setup) -> tuple[str, ...]:
         made.append(f"{device.name}: figures from a single public source")
     if inquiry.price_usd_per_gpu_hour is None and device.price is not None:
         price = device.price
-        made.append(f"price {price.per_hour_usd:g} USD per GPU-hour ({price.source}, {price.as_of})")
+        made.append(f"price {price.per_hour_usd:g} USD per GPU-hour, as of {price.as_of}")
     return tuple(made)
 
 

@@ -43,6 +43,9 @@ _EFFICIENCY_OF: dict[Resource, Literal["memory", "matrix", "vector", "link"]] = 
 _WAITS: frozenset[Resource] = frozenset({"hops", "peer hops", "network hops", "latency", "host"})
 
 
+_OVERLAP = "(t1^p + t2^p + ...)^(1/p) - max(t1, t2, ...)"
+
+
 @dataclass(frozen=True)
 class PricedTerm:
     """A line of the bill.
@@ -201,26 +204,25 @@ def _operator(operator: Operator, prices: Prices, keep_lines: bool) -> tuple[Num
     for t, seconds in zip(chosen, alone, strict=True):
         charged = seconds if t.resource in _WAITS else np.where(binds[t.resource], seconds, 0.0)
         lines.append(PricedTerm(operator.owner, operator.name, t, operator.ranks, seconds, charged))
-    lines += _residual_lines(operator, smooth - longest, latency)
+    lines += _residual_lines(operator, smooth - longest, latency, prices.floor_s(operator.kind))
     return total, lines
 
 
-def _residual_lines(operator: Operator, overlap: Numeric, latency: Numeric) -> list[PricedTerm]:
+def _residual_lines(operator: Operator, overlap: Numeric, latency: Numeric, floor_s: float) -> list[PricedTerm]:
+    """Lines for what a smooth maximum and launches add to the binding resource."""
     made = []
     if np.any(overlap):
-        text = "(sum t^p)^(1/p) - max t"
-        made.append(
-            _seconds_line(operator, "imperfect overlap", overlap, text, "smooth maximum over the resources of a kernel")
-        )
+        reference = "smooth maximum over the resources of a kernel"
+        made.append(_line(operator, Term("imperfect overlap", "latency", overlap, _OVERLAP, {}, reference)))
     if np.any(latency):
-        text = "launches x floor"
-        made.append(_seconds_line(operator, "launch and ramp", latency, text, "kernel floor of the calibration"))
+        symbols: dict[str, Numeric] = {"N": operator.launches, "f": floor_s}
+        reference = "kernel floor of the calibration, per launch"
+        made.append(_line(operator, Term("launch and ramp", "latency", latency, "N * f", symbols, reference)))
     return made
 
 
-def _seconds_line(operator: Operator, name: str, seconds: Numeric, equation: str, reference: str) -> PricedTerm:
-    made = Term(name, "latency", seconds, equation, {}, reference, compulsory=False)
-    return PricedTerm(operator.owner, operator.name, made, operator.ranks, seconds, seconds)
+def _line(operator: Operator, made: Term) -> PricedTerm:
+    return PricedTerm(operator.owner, operator.name, made, operator.ranks, made.amount, made.amount)
 
 
 def _maximum(times: list[Numeric], sharpness: float) -> tuple[Numeric, Numeric]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from kvwall.simulator.inquiry import Inquiry
+from kvwall.workloads.numbers import parse_tokens
 
 #: Help of each option of an inquiry, in the order in which ``--help`` shows them.
 _HELP: dict[str, str] = {
@@ -43,6 +44,9 @@ _HELP: dict[str, str] = {
     "calibration": "name of a calibration, or none",
 }
 
+#: Options that count tokens, so that people may write ``32k``.
+_TOKENS = ("max_batched_tokens", "max_model_len", "kv_tokens")
+
 Model = Annotated[str, typer.Argument(help="name, Hugging Face id, config.json or its folder", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 
@@ -58,7 +62,7 @@ def takes_inquiry(function: Command) -> Command:
         if field.name == "model":
             continue
         option = f"--{field.name.replace('_', '-')}"
-        kind: Any = list[str] if field.name == "set" else hints[field.name]
+        kind: Any = {"set": list[str]}.get(field.name, str | None if field.name in _TOKENS else hints[field.name])
         default: Any = inspect.Parameter.empty if field.name == "on" else field.default
         default = [] if field.name == "set" else default
         shared.append(
@@ -75,6 +79,9 @@ def takes_inquiry(function: Command) -> Command:
     def command(**values: Any) -> None:
         asked = {field.name: values.pop(field.name) for field in fields(Inquiry)}
         asked["set"] = tuple(asked["set"])
+        for name in _TOKENS:
+            if asked[name] is not None:
+                asked[name] = parse_tokens(asked[name], f"--{name.replace('_', '-')}")
         function(Inquiry(**asked), **values)
 
     # The command's own options come first in --help.

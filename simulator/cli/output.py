@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -48,14 +48,14 @@ def footnotes(answer: Answer, screen: Console) -> None:
         screen.print(Text(f"  {assumption}", style="dim"))
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 1) -> Table:
-    """A table whose first ``left`` columns are text and whose others are numbers."""
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 1) -> Group:
+    """A titled table whose first ``left`` columns are text and whose others are numbers."""
+    made = Table(header_style="bold", box=None, pad_edge=False)
     for position, column in enumerate(columns):
         made.add_column(column, justify="left" if position < left else "right", overflow="fold")
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
-    return made
+    return Group(Text(title, style="bold"), made) if title else Group(made)
 
 
 def milliseconds(seconds: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -15,14 +15,14 @@ from kvwall.simulator.inquiry import Inquiry, resolve
 from kvwall.workloads.numbers import parse_counts, parse_tokens
 
 
-class Phase(str, Enum):
+class Phase(StrEnum):
     """What a step does."""
 
     decode = "decode"
     prefill = "prefill"
 
 
-class CacheState(str, Enum):
+class CacheState(StrEnum):
     """Whether the device's own cache holds data of the step before."""
 
     cold = "cold"
