@@ -13,7 +13,7 @@ from kvwall.simulator.answers.base import Part, Range, SetupAnswer, band, setup_
 from kvwall.simulator.answers.step import StepPoint, check_points, context_warnings, step_point
 from kvwall.simulator.capacity import Capacity
 from kvwall.simulator.estimate import Axes, estimate
-from kvwall.simulator.evidence import Evidence, evidence_for
+from kvwall.simulator.quality import Evidence, evidence_for
 from kvwall.simulator.inquiry import Inquiry, Resolved, resolve
 from kvwall.simulator.setup import Setup
 from kvwall.simulator.stack import parse_stack

@@ -40,12 +40,12 @@ def render(answer: FitAnswer, screen: Console) -> None:
         ("KV pool", spread(gpu.kv_bytes, gib), ""),
     ]
     screen.print(table(title, ("per GPU", "GiB", "equation"), rows))
-    rows = [
+    capacity = [
         ("bytes per token per GPU", f"{answer.kv_bytes_per_token_per_gpu:,.0f}"),
         ("bytes per sequence per GPU", f"{answer.kv_bytes_per_sequence_per_gpu:,.0f}"),
         ("KV tokens of one replica", spread(answer.kv_tokens, count)),
         ("KV tokens of all replicas", spread(answer.kv_tokens_total, count)),
         (f"sequences of {answer.context:,} tokens per replica", spread(answer.max_concurrency, three)),
     ]
-    screen.print(table("", ("capacity", ""), rows))
+    screen.print(table("", ("capacity", ""), capacity))
     screen.print(f"{'fits' if answer.fits else 'does not fit'}: {answer.reason}")
