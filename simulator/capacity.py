@@ -68,7 +68,8 @@ class Capacity:
         """Parameters times bits on the fullest rank."""
         s = self.setup
         probe = s.stack.rewrite(dense_cache(s.model, 1.0, 1.0))
-        return rank_weights(s.model, s.weights, s.deployment, probe.extra_weights).rank_bytes
+        adapters = s.adapters.count * 2.0 * s.adapters.parameters(s.model, s.deployment) if s.adapters else 0.0
+        return rank_weights(s.model, s.weights, s.deployment, probe.extra_weights).rank_bytes + adapters
 
     @cached_property
     def reserve(self) -> Reserve:

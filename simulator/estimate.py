@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from kvwall.simulator.adapters import adapter_operator
 from kvwall.simulator.cache import Cache
 from kvwall.simulator.dense import dense_cache
 from kvwall.simulator.operators.forward import host_work
 from kvwall.simulator.roofline import PricedTerm, Prices, price
 from kvwall.simulator.setup import Setup
+from kvwall.simulator.speculation import draft_operator
 from kvwall.simulator.step import StepShape, step_traffic
 from kvwall.simulator.traffic import Array, Numeric, Operator, Traffic
 
@@ -72,8 +74,9 @@ class Estimate:
 
     @property
     def tokens(self) -> Numeric:
-        """Tokens that one step generates: one per sequence."""
-        return np.asarray(self.axes.batch, dtype=np.float64)
+        """Tokens that one step generates: one per sequence, or what a draft is expected to yield."""
+        draft = self.setup.speculation if self.axes.phase == "decode" else None
+        return np.asarray(self.axes.batch, dtype=np.float64) * (draft.emitted if draft else 1.0)
 
     @property
     def tokens_per_s(self) -> Band:
@@ -97,7 +100,7 @@ def estimate(setup: Setup, axes: Axes, keep_lines: bool = True) -> Estimate:
     """
     setup.stack.check(setup.model)
     cache, shape = _step(setup, axes)
-    traffic = step_traffic(cache, shape)
+    traffic = _traffic(setup, cache, shape)
     host = _host(setup, cache, shape)
     real = replace(traffic, operators=(*traffic.operators, host))
     bills = [
@@ -105,7 +108,7 @@ def estimate(setup: Setup, axes: Axes, keep_lines: bool = True) -> Estimate:
         for level in ("low", "mid", "high")
     ]
     # The bound knows no chunks: a prefill in one pass reads the weights once.
-    single = traffic if np.all(shape.passes == 1.0) else step_traffic(cache, replace(shape, passes=1.0))
+    single = traffic if np.all(shape.passes == 1.0) else _traffic(setup, cache, replace(shape, passes=1.0))
     ideal = price(single, Prices(setup.system, None)).step_s
     low, mid, high = (bill.step_s for bill in bills)
     return Estimate(
@@ -132,7 +135,9 @@ def _step(setup: Setup, axes: Axes) -> tuple[Cache, StepShape]:
     prefill = axes.phase == "prefill"
     microbatches: Numeric = 1.0 if prefill or d.pp == 1 else np.clip(batch / d.dp, 1.0, d.pp)
     context = np.asarray(axes.context, dtype=np.float64)
-    query: Numeric = (context if prefill else np.float64(1.0)) if axes.query_tokens is None else axes.query_tokens
+    query = axes.query_tokens
+    if query is None:
+        query = context if prefill else np.float64(1.0 + (setup.speculation.tokens if setup.speculation else 0))
     dense = dense_cache(
         setup.model,
         resident / microbatches,
@@ -150,6 +155,18 @@ def _step(setup: Setup, axes: Axes) -> tuple[Cache, StepShape]:
     reach = up.reach if up else 1
     shape = StepShape(setup.model, setup.arithmetic, d, setup.system.per_node, reach, microbatches, passes)
     return cache, shape
+
+
+def _traffic(setup: Setup, cache: Cache, shape: StepShape) -> Traffic:
+    """All operators on the devices, with those of a draft and of adapters."""
+    traffic = step_traffic(cache, shape)
+    extra: list[Operator] = []
+    if setup.speculation is not None and not cache.prefill:
+        extra.append(draft_operator(setup.speculation, setup.model, shape.arithmetic, setup.deployment, shape.ranks))
+    if setup.adapters is not None:
+        tokens = cache.batch * cache.query_tokens
+        extra.append(adapter_operator(setup.adapters, setup.model, setup.deployment, cache.batch, tokens, shape.ranks))
+    return replace(traffic, operators=(*traffic.operators, *extra)) if extra else traffic
 
 
 def _host(setup: Setup, cache: Cache, shape: StepShape) -> Operator:

@@ -12,9 +12,11 @@ from kvwall.hardware.device import Device
 from kvwall.hardware.engine_version import find_engine
 from kvwall.hardware.errors import InputError
 from kvwall.hardware.system import System, make_system
+from kvwall.simulator.adapters import parse_adapters
 from kvwall.simulator.deployment import make_deployment
 from kvwall.simulator.overrides import overridden, parse_overrides
 from kvwall.simulator.setup import Overrides, Setup
+from kvwall.simulator.speculation import parse_speculation, with_draft
 from kvwall.simulator.stack import parse_stack
 from kvwall.workloads.model_lookup import find_model
 from kvwall.workloads.model_spec import ModelSpec
@@ -48,6 +50,8 @@ class Inquiry:
     max_num_seqs: int | None = None
     max_model_len: int | None = None
     block_size: int | None = None
+    speculative: str | None = None
+    lora: str | None = None
     eager: bool = False
     weights: str | None = None
     scheme: str = "none"
@@ -86,6 +90,9 @@ def resolve(inquiry: Inquiry, phase: Phase = "decode") -> Resolved:
     changes = parse_overrides(inquiry.set)
     name, model = find_model(inquiry.model)
     model = overridden(model, changes.get("model", {}), "model")
+    speculation = parse_speculation(inquiry.speculative) if inquiry.speculative else None
+    if speculation is not None:
+        model = with_draft(model, speculation)
     system = _system(inquiry, phase, changes)
     engine = overridden(find_engine(inquiry.engine, inquiry.engine_version), changes.get("engine", {}), "engine")
     weights_name = WEIGHTS.resolve(inquiry.weights) if inquiry.weights else native_weights(model)
@@ -116,6 +123,8 @@ def resolve(inquiry: Inquiry, phase: Phase = "decode") -> Resolved:
         price_usd_per_gpu_hour=inquiry.price_usd_per_gpu_hour,
         paid_utilization=inquiry.utilization,
         overrides=_overrides(inquiry),
+        speculation=speculation,
+        adapters=parse_adapters(inquiry.lora) if inquiry.lora else None,
     )
     return Resolved(setup, _assumptions(inquiry, setup), _warnings(setup))
 
@@ -195,6 +204,11 @@ def _assumptions(inquiry: Inquiry, setup: Setup) -> tuple[str, ...]:
         made.append(f"weights as published: {setup.weights_name}")
     if not setup.calibration.calibrated:
         made.append("uncalibrated: efficiencies are documented class defaults, not a fit")
+    if setup.speculation is not None:
+        draft = setup.speculation
+        made.append(
+            f"{draft.drafter} drafts {draft.tokens}, accepted {draft.acceptance:g} each: {draft.emitted:.2f} a step"
+        )
     if device.single_source:
         made.append(f"{device.name}: figures from a single public source")
     if inquiry.price_usd_per_gpu_hour is None and device.price is not None:

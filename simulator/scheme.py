@@ -54,7 +54,9 @@ class Scheme(Document):
     def text(self) -> str:
         """The scheme as it is written in a stack, with the options that were given."""
         options = self.model_dump(exclude_unset=True)
-        written = ",".join(f"{key}={value}" for key, value in options.items())
+        written = ",".join(
+            f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in options.items()
+        )
         return f"{self.name}:{written}" if written else self.name
 
 

@@ -8,8 +8,10 @@ from functools import cached_property
 from kvwall.hardware.calibration import Calibration
 from kvwall.hardware.engine import Engine
 from kvwall.hardware.system import System
+from kvwall.simulator.adapters import Adapters
 from kvwall.simulator.deployment import Deployment
 from kvwall.simulator.operators.linear import Arithmetic
+from kvwall.simulator.speculation import Speculation
 from kvwall.simulator.stack import Stack
 from kvwall.workloads.model_spec import ExpertFeedForward, ModelSpec
 from kvwall.workloads.weight_format import WeightFormat
@@ -40,6 +42,7 @@ class Setup:
     :ivar max_num_seqs: sequences of its largest batch; ``None`` for its default
     :ivar block_tokens: tokens of one cache block; ``None`` for its default
     :ivar price_usd_per_gpu_hour: ``None`` for the device's default price
+    :ivar model: the architecture, with the layer of a draft where one speculates
     :ivar paid_utilization: part of the paid hours that serve
     """
 
@@ -62,6 +65,8 @@ class Setup:
     price_usd_per_gpu_hour: float | None = None
     paid_utilization: float = 1.0
     overrides: Overrides = Overrides()
+    speculation: Speculation | None = None
+    adapters: Adapters | None = None
 
     @cached_property
     def memory_bytes(self) -> float:

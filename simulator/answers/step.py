@@ -182,7 +182,7 @@ def step_point(
         host_link_bytes=at(found.host_link_bytes),
         usd_per_million_tokens=usd,
         usd_per_million_input_tokens=usd / query if prefill and usd is not None else None,
-        joules_per_token=at(found.joules) / batch,
+        joules_per_token=at(found.joules) / at(found.tokens),
         terms=tuple(lines) if terms else (),
     )
 

@@ -30,6 +30,8 @@ _HELP: dict[str, str] = {
     "max_num_seqs": "sequences of the engine's largest batch",
     "max_model_len": "longest sequence the engine is started for",
     "block_size": "tokens of one cache block",
+    "speculative": "draft, e.g. mtp:tokens=3,acceptance=0.8 (mtp, eagle, ngram)",
+    "lora": "resident adapters N:RANK",
     "eager": "launch kernels one by one, no graphs",
     "weights": "weight format (kvwall list weights)",
     "scheme": "stack of schemes, e.g. kivi:bits=2+offload:to=host",

@@ -1,0 +1,105 @@
+"""Speculative decoding: a draft proposes tokens that one step verifies together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from kvwall.hardware.errors import InputError, unknown_name
+from kvwall.simulator.deployment import Deployment
+from kvwall.simulator.linears import head_linear
+from kvwall.simulator.operators.linear import Arithmetic
+from kvwall.simulator.traffic import Numeric, Operator, term
+from kvwall.simulator.weights_memory import layer_linears
+from kvwall.workloads.model_spec import LinearState, ModelSpec
+
+Drafter = Literal["mtp", "eagle", "ngram"]
+
+_LEVIATHAN = "Leviathan et al. 2023, arXiv 2211.17192, equation 1"
+_EXAMPLE = "mtp:tokens=3,acceptance=0.8"
+
+
+@dataclass(frozen=True)
+class Speculation:
+    """A draft of ``tokens`` tokens a step, each accepted with probability ``acceptance``.
+
+    ``mtp`` and ``eagle`` draft with one more layer that caches keys and values of its own; ``ngram`` looks tokens up.
+    """
+
+    drafter: Drafter
+    tokens: int
+    acceptance: float
+
+    @property
+    def emitted(self) -> float:
+        """Expected tokens per step: ``(1 - a^(k + 1)) / (1 - a)``, Leviathan et al. 2023, equation 1."""
+        a, k = self.acceptance, self.tokens
+        return k + 1.0 if a == 1 else (1 - a ** (k + 1)) / (1 - a)
+
+    @property
+    def layers(self) -> int:
+        """Layers of the draft that hold weights and a cache."""
+        return 0 if self.drafter == "ngram" else 1
+
+
+def parse_speculation(text: str) -> Speculation:
+    """``"mtp:tokens=3,acceptance=0.8"`` (or ``"mtp:3"``) as a :class:`Speculation`.
+
+    :raises InputError: an unknown drafter or option, or a value out of range
+    """
+    name, _, options = text.partition(":")
+    drafters = get_args(Drafter)
+    if name not in drafters:
+        raise unknown_name("drafter of --speculative", name, drafters)
+    values = {"tokens": "1", "acceptance": "0.7"}
+    for position, option in enumerate(filter(None, options.split(","))):
+        key, separator, value = option.partition("=")
+        key, value = (
+            (key.strip(), value.strip()) if separator else (("tokens", key.strip()) if position == 0 else ("", ""))
+        )
+        if key not in values:
+            raise InputError(f"--speculative {text!r}: {option!r} is not an option (write {_EXAMPLE})")
+        values[key] = value
+    try:
+        tokens, acceptance = int(values["tokens"]), float(values["acceptance"])
+    except ValueError:
+        raise InputError(f"--speculative {text!r}: not a number (write {_EXAMPLE})") from None
+    if not 1 <= tokens <= 64 or not 0 <= acceptance <= 1:
+        raise InputError(f"--speculative {text!r}: tokens must be 1 to 64 and acceptance 0 to 1 (write {_EXAMPLE})")
+    return Speculation(name, tokens, acceptance)  # type: ignore[arg-type]
+
+
+def with_draft(model: ModelSpec, speculation: Speculation) -> ModelSpec:
+    """``model`` with the draft's layer: one more of the layers that cache tokens, one more feed-forward network."""
+    if not speculation.layers:
+        return model
+    grown = next((i for i, group in enumerate(model.attention) if not isinstance(group, LinearState)), None)
+    if grown is None:
+        raise InputError(f"--speculative {speculation.drafter}: {model.name} has no layer that caches tokens")
+    attention = list(model.attention)
+    group = attention[grown]
+    more: dict[str, int] = {"layers": group.layers + 1}
+    if getattr(group, "kv_layers", None):
+        more["kv_layers"] = group.cached_layers + 1
+    attention[grown] = group.model_copy(update=more)
+    forward = list(model.feed_forward)
+    forward[-1] = forward[-1].model_copy(update={"layers": forward[-1].layers + 1})
+    return model.model_copy(
+        update={"attention": tuple(attention), "feed_forward": tuple(forward), "layers": model.layers + 1}
+    )
+
+
+def draft_operator(
+    speculation: Speculation, model: ModelSpec, arithmetic: Arithmetic, deployment: Deployment, ranks: Numeric
+) -> Operator:
+    """The draft's passes beyond the one that the verifying step contains: each reads its layer and the LM head again.
+
+    :param model: the model with the draft's layer
+    """
+    layer = sum(linear.bytes(arithmetic.weights) for linear in layer_linears(model, deployment)) / model.layers
+    head = head_linear(model, deployment.tp).bytes(arithmetic.weights)
+    passes = speculation.tokens if speculation.layers else 0
+    reads = term(
+        "read draft weights", "hbm", "max(0, k - 1) * w + k * h", _LEVIATHAN, tally="weights", k=passes, w=layer, h=head
+    )
+    return Operator("speculation", "draft", "gemm", (reads,), 8.0 * passes, ranks=ranks)
