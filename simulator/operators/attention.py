@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from kvwall.simulator.cache import Cache, CacheGroup, Segment, Tensor
 from kvwall.simulator.operators.fused import fused_terms
 from kvwall.simulator.operators.offload import offload_operators
@@ -69,16 +71,24 @@ def _read(tensor: Tensor, segment: Segment, group: CacheGroup, cache: Cache, spl
 
 def _write(tensor: Tensor, group: CacheGroup, cache: Cache, split: Split) -> list[Term]:
     """The new tokens of a step go into the newest segment; a window passes as many on to the older one."""
-    if tensor.role == "page bounds":
-        bits = 2 * tensor.segments[-1].bits.effective  # read, compare, write back
-    else:
-        own = [segment for segment in tensor.segments if segment.label != "shared prefix"]
-        kept = {segment.label: segment.bits.effective for segment in own}
-        bits = sum(kept.values()) if "window" in kept else own[-1].bits.effective
     return [
         term(f"write {tensor.role}", "hbm", "L * e * b / 8 * B * m", _READ, tally="kv written",
-             L=group.layers, e=split.elements(tensor), b=bits, B=cache.batch, m=cache.query_tokens)
+             L=group.layers, e=split.elements(tensor), b=_written_bits(tensor), B=cache.batch, m=cache.query_tokens)
     ]  # fmt: skip
+
+
+def _written_bits(tensor: Tensor) -> Numeric:
+    """Bits written per element of one new token."""
+    own = [segment for segment in tensor.segments if segment.label != "shared prefix"]
+    newest = own[-1]
+    if tensor.role == "page bounds":
+        return 2 * newest.bits.effective  # read, compare, write back
+    bits: Numeric = np.float64(newest.bits.effective)
+    for label in dict.fromkeys(segment.label for segment in own if segment.label != newest.label):
+        older = [segment for segment in own if segment.label == label]
+        stored = sum((segment.stored for segment in older), start=np.float64(0.0))
+        bits = bits + np.where(stored > 0, older[0].bits.effective, 0.0)
+    return bits
 
 
 def _decode_flops(group: CacheGroup, cache: Cache, split: Split, attended: Numeric) -> list[Term]:
