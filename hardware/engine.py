@@ -135,7 +135,10 @@ class Engine(Document):
     :ivar graphs_in_budget: whether graphs are taken out of the budget before the cache is sized
     :ivar swa_aware: whether a request is charged only the window of a sliding layer
     :ivar log_tokens: how the printed token count is made of blocks
-    :ivar state_pages_per_sequence: state pages that one sequence of a hybrid model really takes
+    :ivar unified_pages: whether layers of all kinds share one page size and one pool of blocks
+    :ivar window_spare_blocks: blocks that a bounded layer keeps beyond its window and one pass
+    :ivar state_pages_per_sequence: state pages that one sequence of a hybrid model takes
+    :ivar state_pool_ratio: bytes of the pool of recurrent states over bytes of the token pool, where they are apart
     """
 
     name: str
@@ -153,7 +156,10 @@ class Engine(Document):
     graphs_in_budget: bool
     swa_aware: bool
     log_tokens: Literal["blocks", "blocks over groups", "concurrency times length"] = "blocks"
+    unified_pages: bool = False
+    window_spare_blocks: int = Field(0, ge=0, le=1)
     state_pages_per_sequence: float = Field(1.0, ge=1)
+    state_pool_ratio: float = Field(0.0, ge=0)
     scheduler: Scheduler
     host: HostTime
     reserve: ReserveParameters

@@ -8,11 +8,13 @@ from functools import cached_property
 import numpy as np
 
 from kvwall.simulator.dense import Paging, dense_cache
+from kvwall.simulator.pages import PageLayout, page_layout
 from kvwall.simulator.pool import kv_pool, loaded_weights
 from kvwall.simulator.reserve import ByteBand, Reserve, StartUp, engine_reserve, rank_shape
 from kvwall.simulator.setup import Setup
 from kvwall.simulator.traffic import Array, Numeric
 from kvwall.simulator.weights_memory import rank_weights, stage_share
+from kvwall.workloads.model_spec import LinearState
 
 #: Two contexts far beyond any window, whose difference is a multiple of any block or residual.
 _FAR_TOKENS = 2.0**22
@@ -100,11 +102,20 @@ class Capacity:
         return kv_pool(self.setup.engine, self.start, self.utilization, self.weights, self.reserve)
 
     @cached_property
+    def layout(self) -> PageLayout | None:
+        """Pages that layers of different kinds share; ``None`` where the engine or the model has none."""
+        return page_layout(self.setup)
+
+    @cached_property
     def paging(self) -> Paging:
         """Blocks, windows and state pages as the engine keeps them."""
-        engine = self.setup.engine
+        engine, layout = self.setup.engine, self.layout
         extra = float(self.setup.batched_tokens) if engine.swa_aware else float("inf")
-        return Paging(self.setup.block, extra, engine.state_pages_per_sequence)
+        block, pages = self.setup.block, engine.state_pages_per_sequence
+        if layout is not None and layout.largest_state_bytes:
+            block = layout.smallest_block_tokens
+            pages *= layout.page_bytes / layout.largest_state_bytes
+        return Paging(block, extra, pages, engine.window_spare_blocks)
 
     def sequence_bytes(self, context: Numeric, paging: Paging | None = None, sequences: Numeric = 1.0) -> Array:
         """Device memory of one of ``sequences`` sequences of ``context`` tokens on the fullest rank, in whole blocks.
@@ -137,32 +148,65 @@ class Capacity:
         constant = float(self.sequence_bytes(_FAR_TOKENS, exact)) - self.bytes_per_token * _FAR_TOKENS
         return max(0.0, constant)
 
-    def concurrency(self, kv_bytes: float) -> float:
-        """Sequences of ``context`` tokens that a pool of ``kv_bytes`` holds in one replica, as a real number.
+    def held(self, kv_bytes: float, context: Numeric) -> Array:
+        """Sequences of ``context`` tokens that a pool of ``kv_bytes`` of one rank holds, as a real number."""
+        engine = self.setup.engine
+        if self.layout is not None:
+            blocks = max(0.0, self.layout.blocks(kv_bytes) - engine.null_blocks)
+            return np.asarray(blocks / np.maximum(self.layout.request_blocks(context), 1.0))
+        states = self._state_bytes if engine.state_pool_ratio else 0.0
+        each = np.asarray(self.sequence_bytes(context) - states)
+        null_bytes = engine.null_blocks * self.setup.block * self.bytes_per_token
+        with np.errstate(divide="ignore"):
+            held = np.where(each > 0, max(0.0, self.token_pool(kv_bytes) - null_bytes) / np.maximum(each, 1e-9), np.inf)
+        if states:
+            slots = np.floor(self.token_pool(kv_bytes) * engine.state_pool_ratio / states)
+            held = np.minimum(held, np.maximum(0.0, slots - engine.null_blocks))
+        return np.asarray(held)
 
-        A shared prefix is paid once: ``(kv - shared) / private``, told apart by one and by two sequences.
+    @cached_property
+    def _state_bytes(self) -> float:
+        """Recurrent state of one sequence on the fullest rank."""
+        d = self.setup.deployment
+        groups = [group for group in self.setup.model.attention if isinstance(group, LinearState)]
+        whole = sum(group.layers * group.state_bytes for group in groups)
+        return whole / d.attention_tp * stage_share(self.setup.model.layers, d.pp)
+
+    def token_pool(self, kv_bytes: float) -> float:
+        """What of a pool of ``kv_bytes`` holds tokens; the rest holds states where the engine keeps them apart.
+
+        A pool that the user read off a log is the token pool already.
         """
-        one = float(self.sequence_bytes(float(self.context)))
-        two = 2.0 * float(self.sequence_bytes(float(self.context), sequences=2.0))
-        each, shared = two - one, 2.0 * one - two
-        null = self.setup.engine.null_blocks * self.setup.block * self.bytes_per_token
-        if each <= 0:
-            return float("inf")
-        return max(0.0, kv_bytes - null - shared) / each * self.setup.deployment.attn_dp
+        if self.setup.overrides.kv_bytes is not None or not self._state_bytes:
+            return kv_bytes
+        return kv_bytes / (1 + self.setup.engine.state_pool_ratio)
+
+    def concurrency(self, kv_bytes: float) -> float:
+        """Sequences of ``context`` tokens that a pool of ``kv_bytes`` holds in one replica, as a real number."""
+        return float(self.held(kv_bytes, float(self.context))) * self.setup.deployment.attn_dp
 
     def tokens(self, kv_bytes: float) -> float:
-        """Tokens that a pool of ``kv_bytes`` holds in one replica, as the engine counts them.
+        """Tokens that a pool of ``kv_bytes`` holds in one replica, as the engine counts and prints them.
 
-        A cache without bounded layers is a number of blocks: ``floor(kv / (block x bytes per token)) x block``. With
-        windows or states the count depends on the length of the sequences: concurrency times ``context``.
+        A cache whose layers all keep every token is a number of blocks: ``floor(kv / (block x bytes per token)) x
+        block``. With windows or states the count is what the engine's version makes of it: blocks over groups (every
+        layer charged at full length), or concurrency times ``context``.
         """
-        s = self.setup
+        s, layout = self.setup, self.layout
         if s.overrides.kv_tokens is not None:
             return s.overrides.kv_tokens
+        if layout is not None:
+            blocks = layout.blocks(kv_bytes)
+            if s.engine.log_tokens == "blocks over groups":
+                tokens = blocks // layout.groups * layout.smallest_block_tokens * layout.dcp
+            else:
+                tokens = float(np.floor(blocks / float(layout.request_blocks(self.context)) * self.context))
+            return tokens * s.deployment.attn_dp
         uniform = self.bytes_per_sequence <= 0 or s.engine.utilization_of == "static fraction"
         if uniform and self.bytes_per_token > 0:
-            blocks = np.floor(kv_bytes / (s.block * self.bytes_per_token) * (1 + 1e-12))
-            return float(max(0.0, blocks) * s.block * s.deployment.attn_dp)
+            block_tokens = s.block * s.deployment.dcp
+            blocks = np.floor(self.token_pool(kv_bytes) / (block_tokens * self.bytes_per_token) * (1 + 1e-12))
+            return float(max(0.0, blocks) * block_tokens * s.deployment.attn_dp)
         return float(np.floor(self.concurrency(kv_bytes) * self.context))
 
     @property

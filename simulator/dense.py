@@ -20,24 +20,26 @@ class Paging:
     :ivar block_tokens: tokens of one block; every sequence is rounded up to whole blocks
     :ivar window_extra_tokens: tokens kept beyond a window (those of one pass); infinite where windows are not freed
     :ivar state_pages: pages that one sequence takes of each recurrent state
+    :ivar window_spare_blocks: blocks of a bounded layer beyond those of its window and pass
     """
 
     block_tokens: int = 1
     window_extra_tokens: float = 0.0
     state_pages: float = 1.0
+    window_spare_blocks: int = 1
 
     def tokens(self, tokens: Array) -> Array:
         """``tokens`` in whole blocks."""
         return np.ceil(tokens / self.block_tokens) * self.block_tokens
 
     def window(self, tokens: Array, window: int) -> Array:
-        """Tokens of a bounded layer: the window and one pass, in whole blocks and one more, never above the context."""
+        """Tokens of a bounded layer: its window and one pass, never above the context, in whole and spare blocks."""
         if not np.isfinite(self.window_extra_tokens):
             return self.tokens(tokens)
         if not self.window_extra_tokens:
             return np.minimum(self.tokens(tokens), window)
         within = np.minimum(tokens, window - 1 + self.window_extra_tokens)
-        return self.tokens(within) + self.block_tokens
+        return self.tokens(within) + self.window_spare_blocks * self.block_tokens
 
 
 #: No blocks, windows freed at once: what a step reads and writes.
