@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import typer
 from rich.console import Console, Group
@@ -48,11 +48,14 @@ def footnotes(answer: Answer, screen: Console) -> None:
         screen.print(Text(f"  {assumption}", style="dim"))
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 1) -> Group:
-    """A titled table whose first ``left`` columns are text and whose others are numbers."""
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 1, whole: int = 0
+) -> Group:
+    """A titled table whose first ``left`` columns are text, whose others are numbers; the first ``whole`` never fold."""
     made = Table(header_style="bold", box=None, pad_edge=False)
     for position, column in enumerate(columns):
-        made.add_column(column, justify="left" if position < left else "right", overflow="fold")
+        justify: Literal["left", "right"] = "left" if position < left else "right"
+        made.add_column(column, justify=justify, overflow="fold", no_wrap=position < whole)
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
     return Group(Text(title, style="bold"), made) if title else Group(made)
