@@ -149,16 +149,21 @@ class Capacity:
         return max(0.0, constant)
 
     def held(self, kv_bytes: float, context: Numeric) -> Array:
-        """Sequences of ``context`` tokens that a pool of ``kv_bytes`` of one rank holds, as a real number."""
+        """Sequences of ``context`` tokens that a pool of ``kv_bytes`` of one rank holds, as a real number.
+
+        A shared prefix is paid once: ``(kv - shared) / private``, told apart by the bytes of one and of two sequences.
+        """
         engine = self.setup.engine
         if self.layout is not None:
             blocks = max(0.0, self.layout.blocks(kv_bytes) - engine.null_blocks)
             return np.asarray(blocks / np.maximum(self.layout.request_blocks(context), 1.0))
         states = self._state_bytes if engine.state_pool_ratio else 0.0
-        each = np.asarray(self.sequence_bytes(context) - states)
+        one, two = self.sequence_bytes(context), 2.0 * self.sequence_bytes(context, sequences=2.0)
+        each, shared = two - one - states, 2.0 * one - two
         null_bytes = engine.null_blocks * self.setup.block * self.bytes_per_token
         with np.errstate(divide="ignore"):
-            held = np.where(each > 0, max(0.0, self.token_pool(kv_bytes) - null_bytes) / np.maximum(each, 1e-9), np.inf)
+            room = np.maximum(0.0, self.token_pool(kv_bytes) - null_bytes - shared)
+            held = np.where(each > 0, room / np.maximum(each, 1e-9), np.inf)
         if states:
             slots = np.floor(self.token_pool(kv_bytes) * engine.state_pool_ratio / states)
             held = np.minimum(held, np.maximum(0.0, slots - engine.null_blocks))

@@ -80,7 +80,9 @@ def test_stronger_never_takes_more(name: str, model: str, setup_of: Any, measure
     strengths = FILES[name]["strengths"]
     stacks = [scheme for scheme in strengths["weak_to_strong"] if allowed(scheme, model)]
     axes = Axes(8.0, CONTEXTS)
-    found = [measures_of(estimate(setup_of(model, scheme), axes))[strengths["measure"]] for scheme in stacks]
+    found = [
+        measures_of(estimate(setup_of(model, scheme, engine="none"), axes))[strengths["measure"]] for scheme in stacks
+    ]
     for (weaker, before), (stronger, after) in zip(
         zip(stacks, found, strict=True), list(zip(stacks, found, strict=True))[1:], strict=False
     ):
@@ -91,7 +93,10 @@ def test_stronger_never_takes_more(name: str, model: str, setup_of: Any, measure
 def test_strengths_really_differ(name: str, setup_of: Any, measures_of: Any) -> None:
     strengths = FILES[name]["strengths"]
     axes = Axes(8.0, 32768.0)
-    found = [measures_of(estimate(setup_of(scheme=s), axes))[strengths["measure"]] for s in strengths["weak_to_strong"]]
+    found = [
+        measures_of(estimate(setup_of(scheme=scheme, engine="none"), axes))[strengths["measure"]]
+        for scheme in strengths["weak_to_strong"]
+    ]
     assert sorted(found, reverse=True) == found
     assert len({float(x) for x in found}) == len(found)
 
