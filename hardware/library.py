@@ -8,15 +8,17 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Generic, TypeVar
 
-import yaml
-
-from kvwall.hardware.document import Document, read_document
+from kvwall.hardware.document import Document, parse_mapping, read_document
 from kvwall.hardware.errors import InputError, canonical, unknown_name
 
 D = TypeVar("D", bound=Document)
 
 #: Top-level lines of a file that hold further names of the same thing.
-_ALIAS_KEYS = ("aliases:", "hf_id:", "name:")
+_ALIAS_KEYS = ("aliases", "hf_id", "name")
+
+
+def _keep_dots(name: str) -> str:
+    return "".join(character for character in name.lower() if character not in "-_/ ")
 
 
 class Library(Generic[D]):
@@ -40,24 +42,40 @@ class Library(Generic[D]):
         return tuple(sorted(path.stem for path in self._folder.glob("*.yaml")))
 
     @cached_property
-    def _by_canonical(self) -> dict[str, str]:
-        aliases = {canonical(alias): name for name in self.names for alias in self._aliases(name)}
-        return aliases | {canonical(name): name for name in self.names}
+    def _by_spelling(self) -> dict[str, str]:
+        """Members by every spelling: with its dots first (opt-1.3b is not opt-13b), without them where that is free."""
+        spellings: dict[str, str] = {}
+        for fold in (_keep_dots, canonical):
+            for name in self.names:
+                spellings.setdefault(fold(name), name)
+            for name in self.names:
+                for alias in self._aliases[name]:
+                    spellings.setdefault(fold(alias), name)
+        return spellings
 
-    def _aliases(self, name: str) -> list[str]:
-        """Further names of ``name``, read from the top-level lines alone: parsing every file would be slow."""
-        found: list[str] = []
-        for line in (self._folder / f"{name}.yaml").read_text(encoding="utf-8").splitlines():
-            if line.startswith(_ALIAS_KEYS):
-                value = next(iter(yaml.safe_load(line).values()))
-                found += value if isinstance(value, list) else [str(value)]
+    @cached_property
+    def _aliases(self) -> dict[str, list[str]]:
+        return self.lines(*_ALIAS_KEYS)
+
+    def lines(self, *keys: str) -> dict[str, list[str]]:
+        """What stands on the one-line top-level ``keys`` of each member: parsing every file would be slow."""
+        starts = tuple(f"{key}:" for key in keys)
+        found: dict[str, list[str]] = {name: [] for name in self.names}
+        for name in self.names:
+            for line in (self._folder / f"{name}.yaml").read_text(encoding="utf-8").splitlines():
+                if line.startswith(starts):
+                    value = next(iter(parse_mapping(line, name).values()))
+                    found[name] += value if isinstance(value, list) else [str(value)]
         return found
 
     def resolve(self, name: str) -> str:
-        """The member that ``name`` (or one of its aliases, whatever its case and punctuation) means."""
+        """The member that ``name`` (or one of its aliases, whatever its case and punctuation) means.
+
+        :raises UnknownNameError: no member has that name; names the nearest one
+        """
         if name in self.names:
             return name
-        found = self._by_canonical.get(canonical(name))
+        found = self._by_spelling.get(_keep_dots(name)) or self._by_spelling.get(canonical(name))
         if found is None:
             listed_by = f"kvwall list {self._folder.name}"
             raise unknown_name(self.kind, name, {*self.names, *self._short_aliases}, listed_by)
@@ -65,7 +83,7 @@ class Library(Generic[D]):
 
     @cached_property
     def _short_aliases(self) -> set[str]:
-        return {alias for name in self.names for alias in self._aliases(name) if len(alias) < 30}
+        return {alias for aliases in self._aliases.values() for alias in aliases if len(alias) < 30}
 
     def load(self, name: str) -> D:
         """The member called ``name``, or the document in the file of that path."""

@@ -78,9 +78,9 @@ class System:
 
 def default_node(device_id: str) -> Node:
     """The node that names ``device_id``, or the generic server."""
-    for node in NODES.all().values():
-        if device_id in node.devices:
-            return node
+    for name, devices in NODES.lines("devices").items():
+        if device_id in devices:
+            return NODES.load(name)
     return NODES.load("server")
 
 

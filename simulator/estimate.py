@@ -12,6 +12,7 @@ from kvwall.simulator.adapters import adapter_operator
 from kvwall.simulator.cache import Cache
 from kvwall.simulator.dense import dense_cache
 from kvwall.simulator.operators.forward import host_work
+from kvwall.simulator.ragged import averaged
 from kvwall.simulator.roofline import PricedTerm, Prices, price
 from kvwall.simulator.setup import Setup
 from kvwall.simulator.speculation import draft_operator
@@ -32,6 +33,7 @@ class Axes:
     :ivar context: tokens cached per sequence (in a prefill: with the tokens of the prefill)
     :ivar query_tokens: new tokens per sequence; by default 1 in decode and the whole context in a prefill
     :ivar generated: tokens of the context that were generated
+    :ivar parts: of a ragged decode batch, the part of the sequences at each context; the step is then one point
     """
 
     batch: Numeric
@@ -39,6 +41,7 @@ class Axes:
     phase: Phase = "decode"
     query_tokens: Numeric | None = None
     generated: Numeric = 0.0
+    parts: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,8 @@ def _step(setup: Setup, axes: Axes) -> tuple[Cache, StepShape]:
         resident=resident,
     )
     cache = setup.stack.rewrite(dense)
+    if axes.parts is not None:
+        cache = averaged(cache, axes.parts)
     passes: Numeric = 1.0
     if prefill:
         passes = np.maximum(1.0, np.ceil(resident * d.attn_dp * cache.query_tokens / setup.batched_tokens))

@@ -11,7 +11,7 @@ from kvwall.simulator.linears import head_linear
 from kvwall.simulator.operators.linear import Arithmetic
 from kvwall.simulator.traffic import Numeric, Operator, term
 from kvwall.simulator.weights_memory import layer_linears
-from kvwall.workloads.model_spec import LinearState, ModelSpec
+from kvwall.workloads.model_spec import HeadAttention, LinearState, ModelSpec
 
 Drafter = Literal["mtp", "eagle", "ngram"]
 
@@ -53,11 +53,10 @@ def parse_speculation(text: str) -> Speculation:
         raise unknown_name("drafter of --speculative", name, drafters)
     values = {"tokens": "1", "acceptance": "0.7"}
     for position, option in enumerate(filter(None, options.split(","))):
-        key, separator, value = option.partition("=")
-        key, value = (
-            (key.strip(), value.strip()) if separator else (("tokens", key.strip()) if position == 0 else ("", ""))
-        )
-        if key not in values:
+        key, separator, value = (part.strip() for part in option.partition("="))
+        if not separator and position == 0:
+            key, value = "tokens", key
+        if key not in values or not value:
             raise InputError(f"--speculative {text!r}: {option!r} is not an option (write {_EXAMPLE})")
         values[key] = value
     try:
@@ -73,15 +72,16 @@ def with_draft(model: ModelSpec, speculation: Speculation) -> ModelSpec:
     """``model`` with the draft's layer: one more of the layers that cache tokens, one more feed-forward network."""
     if not speculation.layers:
         return model
-    grown = next((i for i, group in enumerate(model.attention) if not isinstance(group, LinearState)), None)
-    if grown is None:
-        raise InputError(f"--speculative {speculation.drafter}: {model.name} has no layer that caches tokens")
     attention = list(model.attention)
-    group = attention[grown]
-    more: dict[str, int] = {"layers": group.layers + 1}
-    if getattr(group, "kv_layers", None):
-        more["kv_layers"] = group.cached_layers + 1
-    attention[grown] = group.model_copy(update=more)
+    for position, group in enumerate(attention):
+        if not isinstance(group, LinearState):
+            more = {"layers": group.layers + 1}
+            if isinstance(group, HeadAttention) and group.kv_layers:
+                more["kv_layers"] = group.kv_layers + 1
+            attention[position] = group.model_copy(update=more)
+            break
+    else:
+        raise InputError(f"--speculative {speculation.drafter}: {model.name} has no layer that caches tokens")
     forward = list(model.feed_forward)
     forward[-1] = forward[-1].model_copy(update={"layers": forward[-1].layers + 1})
     return model.model_copy(

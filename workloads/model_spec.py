@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from kvwall.hardware.document import Document
-from kvwall.workloads.dotted_names import DottedLibrary
+from kvwall.hardware.library import Library
 
 Count = Annotated[int, Field(ge=1, le=100_000_000)]
 CountOrZero = Annotated[int, Field(ge=0, le=100_000_000)]
@@ -246,4 +246,4 @@ class ModelSpec(Document):
         return sum(group.layers * group.state_bytes for group in self.attention if isinstance(group, LinearState))
 
 
-MODELS = DottedLibrary("kvwall.workloads", "models", "model", ModelSpec)
+MODELS = Library("kvwall.workloads", "models", "model", ModelSpec)

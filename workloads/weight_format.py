@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from kvwall.hardware.dtype import Dtype
 from kvwall.hardware.document import Document
+from kvwall.hardware.dtype import Dtype
 from kvwall.hardware.library import Library
 
 TensorClass = Literal["attention", "feed_forward", "experts", "router", "embedding", "lm_head", "norms", "state"]

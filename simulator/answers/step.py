@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
 from kvwall.hardware.errors import InputError
-from kvwall.simulator.answers.base import Part, Range, SetupAnswer, band, number, setup_fields
+from kvwall.simulator.answers.base import Part, Range, SetupAnswer, number, setup_fields
+from kvwall.simulator.auto import settle
 from kvwall.simulator.capacity import Capacity
-from kvwall.simulator.estimate import Axes, Estimate, estimate
+from kvwall.simulator.estimate import Axes, Estimate, Phase, estimate
 from kvwall.simulator.inquiry import Inquiry, Resolved, resolve
+from kvwall.simulator.ragged import Ragged, ragged_axes
 from kvwall.simulator.roofline import PricedTerm
 from kvwall.simulator.setup import Setup
 from kvwall.simulator.traffic import UNITS
@@ -112,6 +115,7 @@ def answer_step(
         phase,
         None if query_tokens is None else np.float64(query_tokens),
     )
+    setup, settled = settle(setup, axes)
     found = estimate(setup, axes, keep_lines=True)
     shape = (len(batch), len(context))
     fits = np.broadcast_to(fits_at(setup, axes), shape)
@@ -120,10 +124,47 @@ def answer_step(
         for i in range(shape[0])
         for j in range(shape[1])
     )
+    return _step_answer(resolved, phase, points, (*settled, *found.notes), max(context))
+
+
+def answer_ragged(
+    resolved: Resolved, ragged: Ragged, query_tokens: int | None = None, terms: bool = True
+) -> StepAnswer:
+    """One decode step of a batch of unequal sequences; the point's ``context`` is their mean, rounded.
+
+    :param ragged: pairs of context and number of sequences, of the whole deployment
+    :raises InputError: no sequence at all
+    """
+    count, contexts, parts = ragged_axes(ragged)
+    query = None if query_tokens is None else np.float64(query_tokens)
+    axes = Axes(np.float64(count), contexts, query_tokens=query, parts=parts)
+    setup = resolved.setup
+    found = estimate(setup, axes)
+    mean = round(float(np.sum(contexts * parts)))
+    room = Capacity(setup, 1)
+    per_rank = (
+        float(np.sum(parts * room.sequence_bytes(contexts))) * count / (setup.deployment.dp * setup.deployment.attn_dp)
+    )
+    fits = room.pool.mid > 0 and per_rank <= room.kv.mid
+    point = step_point(
+        replace(found, axes=Axes(np.array([float(count)]), np.float64(mean), query_tokens=query)),
+        (0,),
+        count,
+        mean,
+        fits,
+        terms,
+    )
+    note = f"a ragged batch of {len(ragged)} lengths: every amount is the mean over its sequences"
+    return _step_answer(resolved, "decode", (point,), (note, *found.notes), int(contexts.max()))
+
+
+def _step_answer(
+    resolved: Resolved, phase: Phase, points: tuple[StepPoint, ...], notes: tuple[str, ...], longest: int
+) -> StepAnswer:
     fields = setup_fields(resolved)
-    fields["assumptions"] = (*fields["assumptions"], *found.notes)
-    fields["warnings"] = (*fields["warnings"], *context_warnings(setup, max(context)))
-    return StepAnswer(**fields, phase=phase, calibration=setup.calibration_name, points=points)
+    fields["assumptions"] = (*fields["assumptions"], *notes)
+    fields["warnings"] = (*fields["warnings"], *context_warnings(resolved.setup, longest))
+    return StepAnswer(**fields, phase=phase, calibration=resolved.setup.calibration_name, points=points)
 
 
 def check_points(count: int) -> None:
@@ -212,6 +253,3 @@ def bound_by(lines: Sequence[TermLine]) -> str:
     for line in lines:
         charged[line.resource] = charged.get(line.resource, 0.0) + line.charged_s
     return max(charged, key=lambda resource: charged[resource]) if charged else "nothing"
-
-
-__all__ = ["StepAnswer", "StepPoint", "TermLine", "answer_step", "band", "bound_by", "step", "step_point"]

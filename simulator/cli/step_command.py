@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from kvwall.simulator.answers.step import StepAnswer, answer_step
+from kvwall.hardware.errors import InputError
+from kvwall.simulator.answers.step import StepAnswer, answer_ragged, answer_step
 from kvwall.simulator.cli.options import Json, takes_inquiry
 from kvwall.simulator.cli.output import emit, gigabytes, milliseconds, spread, table, three
 from kvwall.simulator.inquiry import Inquiry, resolve
-from kvwall.workloads.numbers import parse_counts, parse_tokens
+from kvwall.workloads.numbers import parse_counts, parse_ragged, parse_tokens
 
 
 class Phase(StrEnum):
@@ -36,15 +37,23 @@ def command(
     context: Annotated[str, typer.Option(help="cached tokens per sequence: 8k, a list or a range")] = "8k",
     phase: Annotated[Phase, typer.Option(help="decode step or prefill")] = Phase.decode,
     query_tokens: Annotated[str | None, typer.Option(help="new tokens per sequence", show_default=False)] = None,
+    contexts: Annotated[
+        str | None, typer.Option(help="ragged batch: 8k*30,128k*2, or a file of such", show_default=False)
+    ] = None,
     cache: Annotated[CacheState, typer.Option(help="state of the device's cache")] = CacheState.cold,
     json: Json = False,
 ) -> None:
     """How long one step takes, what it moves, and what it costs."""
     batches = parse_counts(batch, "--batch", highest=1_000_000)
-    contexts = parse_counts(context, "--context")
+    lengths = parse_counts(context, "--context")
     query = None if query_tokens is None else parse_tokens(query_tokens, "--query-tokens")
     resolved = resolve(inquiry, phase.value)
-    answer = answer_step(resolved, batches, contexts, phase.value, query)
+    if contexts is not None and phase is Phase.prefill:
+        raise InputError("--contexts: a ragged batch is for decode (price prefills one by one)")
+    if contexts is not None:
+        answer = answer_ragged(resolved, parse_ragged(contexts), query)
+    else:
+        answer = answer_step(resolved, batches, lengths, phase.value, query)
     if cache is CacheState.warm:
         note = "class defaults know no warm cache: priced as cold"
         answer = answer.model_copy(update={"assumptions": (*answer.assumptions, note)})
