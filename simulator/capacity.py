@@ -112,9 +112,9 @@ class Capacity:
         engine, layout = self.setup.engine, self.layout
         extra = float(self.setup.batched_tokens) if engine.swa_aware else float("inf")
         block, pages = self.setup.block, engine.state_pages_per_sequence
-        if layout is not None and layout.largest_state_bytes:
+        if layout is not None and self._state_bytes:
             block = layout.smallest_block_tokens
-            pages *= layout.page_bytes / layout.largest_state_bytes
+            pages = layout.state_pages * layout.page_bytes / layout.largest_state_bytes
         return Paging(block, extra, pages, engine.window_spare_blocks)
 
     def sequence_bytes(self, context: Numeric, paging: Paging | None = None, sequences: Numeric = 1.0) -> Array:
@@ -154,7 +154,7 @@ class Capacity:
         A shared prefix is paid once: ``(kv - shared) / private``, told apart by the bytes of one and of two sequences.
         """
         engine = self.setup.engine
-        if self.layout is not None:
+        if self.layout is not None and self.layout.resident:
             blocks = max(0.0, self.layout.blocks(kv_bytes) - engine.null_blocks)
             return np.asarray(blocks / np.maximum(self.layout.request_blocks(context), 1.0))
         states = self._state_bytes if engine.state_pool_ratio else 0.0
@@ -200,7 +200,7 @@ class Capacity:
         s, layout = self.setup, self.layout
         if s.overrides.kv_tokens is not None:
             return s.overrides.kv_tokens
-        if layout is not None:
+        if layout is not None and layout.resident:
             blocks = layout.blocks(kv_bytes)
             if s.engine.log_tokens == "blocks over groups":
                 tokens = blocks // layout.groups * layout.smallest_block_tokens * layout.dcp

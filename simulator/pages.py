@@ -21,12 +21,15 @@ from kvwall.simulator.dense import Paging, dense_cache
 from kvwall.simulator.setup import Setup
 from kvwall.simulator.traffic import Array, Numeric
 from kvwall.simulator.weights_memory import stage_share
+from kvwall.workloads.model_spec import LinearState
 
 #: Every token of every layer, windowed or not, and one state: what a page is made of.
 _UNBOUNDED = Paging(1, float("inf"), 1.0)
 _NEAR_TOKENS, _FAR_TOKENS = 2.0**20, 2.0**21
 #: A kind with up to a quarter more layers than the rarest is one padded group instead of two.
 _PADDED_GROUP = 1.25
+#: Tokens that a causal convolution of width 4 remembers.
+_CONVOLUTION_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class PageLayout:
     :ivar batched_tokens: tokens of one engine pass, which a window keeps beside itself
     :ivar state_pages: pages that one sequence takes of each recurrent state
     :ivar dcp: ranks over which the tokens of a sequence are split
+    :ivar resident: whether all of it lies in device memory, so that its blocks are the pool's
     """
 
     kinds: tuple[PageKind, ...]
@@ -67,6 +71,7 @@ class PageLayout:
     batched_tokens: int
     state_pages: float
     dcp: int = 1
+    resident: bool = True
 
     @property
     def block_bytes(self) -> float:
@@ -139,8 +144,19 @@ def page_layout(setup: Setup) -> PageLayout | None:
         )
         for kind in kinds
     )
-    pages = setup.engine.state_pages_per_sequence
-    return PageLayout(laid, page_bytes, size, setup.batched_tokens, pages, setup.deployment.dcp)
+    pages = setup.engine.state_pages_per_sequence + _draft_tokens(setup)
+    resident = _is_resident(setup)
+    return PageLayout(laid, page_bytes, size, setup.batched_tokens, pages, setup.deployment.dcp, resident)
+
+
+def _draft_tokens(setup: Setup) -> int:
+    """Tokens drafted ahead: each keeps a state page of its own, to go back to, and one more row of the convolution."""
+    return setup.speculation.tokens if setup.speculation else 0
+
+
+def _is_resident(setup: Setup) -> bool:
+    cache = setup.stack.rewrite(dense_cache(setup.model, 1.0, _NEAR_TOKENS, paging=_UNBOUNDED))
+    return bool(np.isclose(float(cache.stored_bytes("hbm")), float(cache.stored_bytes()), rtol=1e-9))
 
 
 def _group_layers(layers: Iterable[int]) -> int:
@@ -162,7 +178,8 @@ def _kinds(setup: Setup) -> list[PageKind] | None:
         layers = max(1, ceil(one.layers * share - 1e-9))
         per_token = (second - first) / (_FAR_TOKENS - _NEAR_TOKENS)
         if one.kind == "linear":
-            found.append(PageKind(layers, 0.0, first))
+            rows = _draft_row_bytes(setup, one.index) / setup.deployment.attention_tp
+            found.append(PageKind(layers, 0.0, first + rows))
         elif abs(first - per_token * _NEAR_TOKENS) > 1e-6 * first or first <= 0:
             return None
         else:
@@ -171,5 +188,12 @@ def _kinds(setup: Setup) -> list[PageKind] | None:
 
 
 def _layer_bytes(group: CacheGroup, tp: int) -> float:
-    """Device memory of one layer of one rank for one sequence."""
-    return float(sum(float(t.share(tp) * t.stored_bytes("hbm")) for t in group.tensors))
+    """What one layer of one rank keeps for one sequence, wherever it lies."""
+    return float(sum(float(t.share(tp) * t.stored_bytes()) for t in group.tensors))
+
+
+def _draft_row_bytes(setup: Setup, index: int) -> float:
+    """Rows that a convolution state of the unsplit model grows by when tokens are drafted."""
+    group = setup.model.attention[index]
+    conv_bytes = group.conv_bytes if isinstance(group, LinearState) else 0
+    return conv_bytes / _CONVOLUTION_ROWS * _draft_tokens(setup)
