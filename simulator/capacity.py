@@ -236,4 +236,4 @@ class Capacity:
             return np.asarray(np.ceil(np.asarray(batch) / d.dp) * context <= self.setup.overrides.kv_tokens)
         needed = per_rank * self.sequence_bytes(context, sequences=per_rank)
         pool_ok = self.pool.mid > 0 or self.setup.overrides.kv_bytes is not None
-        return np.asarray((needed <= self.kv.mid) & pool_ok)
+        return np.asarray((needed <= self.kv.mid) & (per_rank <= self.held(self.kv.mid, context)) & pool_ok)

@@ -62,7 +62,7 @@ class PageLayout:
     :ivar batched_tokens: tokens of one engine pass, which a window keeps beside itself
     :ivar state_pages: pages that one sequence takes of each recurrent state
     :ivar dcp: ranks over which the tokens of a sequence are split
-    :ivar resident: whether all of it lies in device memory, so that its blocks are the pool's
+    :ivar resident: whether all of it lies in device memory, for one sequence alone, so that its blocks are the pool's
     """
 
     kinds: tuple[PageKind, ...]
@@ -156,6 +156,8 @@ def _draft_tokens(setup: Setup) -> int:
 
 def _is_resident(setup: Setup) -> bool:
     cache = setup.stack.rewrite(dense_cache(setup.model, 1.0, _NEAR_TOKENS, paging=_UNBOUNDED))
+    if np.any(np.asarray(cache.shared_prefix) > 0):
+        return False
     return bool(np.isclose(float(cache.stored_bytes("hbm")), float(cache.stored_bytes()), rtol=1e-9))
 
 
