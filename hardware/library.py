@@ -17,7 +17,8 @@ D = TypeVar("D", bound=Document)
 _ALIAS_KEYS = ("aliases", "hf_id", "name")
 
 
-def _keep_dots(name: str) -> str:
+def keep_dots(name: str) -> str:
+    """``name`` without its case and without ``-``, ``_``, ``/`` and spaces; dots stay."""
     return "".join(character for character in name.lower() if character not in "-_/ ")
 
 
@@ -45,7 +46,7 @@ class Library(Generic[D]):
     def _by_spelling(self) -> dict[str, str]:
         """Members by every spelling: with its dots first (opt-1.3b is not opt-13b), without them where that is free."""
         spellings: dict[str, str] = {}
-        for fold in (_keep_dots, canonical):
+        for fold in (keep_dots, canonical):
             for name in self.names:
                 spellings.setdefault(fold(name), name)
             for name in self.names:
@@ -75,7 +76,7 @@ class Library(Generic[D]):
         """
         if name in self.names:
             return name
-        found = self._by_spelling.get(_keep_dots(name)) or self._by_spelling.get(canonical(name))
+        found = self._by_spelling.get(keep_dots(name)) or self._by_spelling.get(canonical(name))
         if found is None:
             listed_by = f"kvwall list {self._folder.name}"
             raise unknown_name(self.kind, name, {*self.names, *self._short_aliases}, listed_by)

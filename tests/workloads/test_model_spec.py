@@ -10,7 +10,7 @@ import yaml
 
 from kvwall.hardware.document import validate_mapping
 from kvwall.hardware.errors import InputError
-from kvwall.workloads.dotted_names import dotted
+from kvwall.hardware.library import keep_dots
 from kvwall.workloads.model_spec import MODELS, HeadAttention, LatentAttention, LinearState, ModelSpec
 
 FIGURES: dict[str, list[int]] = yaml.safe_load((Path(__file__).parent / "model_figures.yaml").read_text())["figures"]
@@ -35,7 +35,7 @@ def test_names_ids_and_aliases_mean_one_model_each() -> None:
     owners = Counter(
         spelling
         for name, model in MODELS.all().items()
-        for spelling in {dotted(text) for text in (name, model.name, model.hf_id, *model.aliases)}
+        for spelling in {keep_dots(text) for text in (name, model.name, model.hf_id, *model.aliases)}
     )
     assert [spelling for spelling, count in owners.items() if count > 1] == []
 
