@@ -55,17 +55,22 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 Command = Callable[..., None]
 
 
-def takes_inquiry(function: Command) -> Command:
-    """Give ``function(inquiry, ...)`` the argument MODEL and all options of an inquiry on the command line."""
+def takes_inquiry(function: Command, *, told_elsewhere: bool = False) -> Command:
+    """Give ``function(inquiry, ...)`` the argument MODEL and all options of an inquiry on the command line.
+
+    :param told_elsewhere: a file may tell MODEL and ``--on``, so that both may be left out (they are then ``""``); the
+        function's own arguments come before MODEL
+    """
     hints = get_type_hints(Inquiry)
     own = inspect.signature(function, eval_str=True).parameters
-    shared = [inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Model)]
+    untold: Any = "" if told_elsewhere else inspect.Parameter.empty
+    shared = [inspect.Parameter("model", inspect.Parameter.KEYWORD_ONLY, annotation=Model, default=untold)]
     for field in fields(Inquiry):
         if field.name == "model":
             continue
         option = f"--{field.name.replace('_', '-')}"
         kind: Any = {"set": list[str]}.get(field.name, str | None if field.name in _TOKENS else hints[field.name])
-        default: Any = inspect.Parameter.empty if field.name == "on" else field.default
+        default: Any = untold if field.name == "on" else field.default
         default = [] if field.name == "set" else default
         shared.append(
             inspect.Parameter(
@@ -87,7 +92,7 @@ def takes_inquiry(function: Command) -> Command:
         function(Inquiry(**asked), **values)
 
     # The command's own options come first in --help.
-    parameters = [shared[0], *rest, *shared[1:]]
+    parameters = [*rest, *shared] if told_elsewhere else [shared[0], *rest, *shared[1:]]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     del command.__wrapped__
