@@ -13,7 +13,7 @@ from kvwall.simulator.cache import Cache
 from kvwall.simulator.dense import dense_cache
 from kvwall.simulator.operators.forward import host_work
 from kvwall.simulator.ragged import averaged
-from kvwall.simulator.roofline import PricedTerm, Prices, price
+from kvwall.simulator.roofline import LEVELS, Level, PricedTerm, Prices, price
 from kvwall.simulator.setup import Setup
 from kvwall.simulator.speculation import draft_operator
 from kvwall.simulator.step import StepShape, step_traffic
@@ -106,10 +106,7 @@ def estimate(setup: Setup, axes: Axes, keep_lines: bool = True) -> Estimate:
     traffic = _traffic(setup, cache, shape)
     host = _host(setup, cache, shape)
     real = replace(traffic, operators=(*traffic.operators, host))
-    bills = [
-        price(real, Prices(setup.system, setup.calibration, level, setup.eager), keep_lines and level == "mid")
-        for level in ("low", "mid", "high")
-    ]
+    bills = [price(real, _prices(setup, level), keep_lines and level == "mid") for level in LEVELS]
     # The bound knows no chunks: a prefill in one pass reads the weights once.
     single = traffic if np.all(shape.passes == 1.0) else _traffic(setup, cache, replace(shape, passes=1.0))
     ideal = price(single, Prices(setup.system, None)).step_s
@@ -172,6 +169,15 @@ def _traffic(setup: Setup, cache: Cache, shape: StepShape) -> Traffic:
         tokens = cache.batch * cache.query_tokens
         extra.append(adapter_operator(setup.adapters, setup.model, setup.deployment, cache.batch, tokens, shape.ranks))
     return replace(traffic, operators=(*traffic.operators, *extra)) if extra else traffic
+
+
+def _prices(setup: Setup, level: Level) -> Prices:
+    """Prices at one end of the band; an eager engine launches layer by layer, and a step waits for its host."""
+    launch_s = 0.0
+    if setup.eager:
+        per_layer = setup.engine.host.eager_per_layer_s
+        launch_s = {"low": per_layer.low, "mid": per_layer.mid, "high": per_layer.high}[level] * setup.model.layers
+    return Prices(setup.system, setup.calibration, level, launch_s)
 
 
 def _host(setup: Setup, cache: Cache, shape: StepShape) -> Operator:

@@ -22,6 +22,8 @@ from kvwall.simulator.traffic import Kind, Numeric, Operator, Resource, Stream, 
 
 Level = Literal["low", "mid", "high"]
 
+LEVELS: tuple[Level, ...] = ("low", "mid", "high")
+
 #: The end of an efficiency band that gives the low, middle and high end of a time.
 _EFFICIENCY: dict[Level, Literal["low", "mid", "high"]] = {"low": "high", "mid": "mid", "high": "low"}
 
@@ -80,14 +82,14 @@ class Prices:
     :param system: the machine
     :param calibration: what kernels reach of its peaks; ``None`` prices the ideal: datasheet peaks, no latency
     :param level: which end of the band of *times*
-    :param eager: kernels are launched one by one instead of replayed from a graph
+    :param host_launch_s: host time to launch all kernels of a step one by one; 0 where a graph is replayed
     """
 
     def __init__(
-        self, system: System, calibration: Calibration | None, level: Level = "mid", eager: bool = False
+        self, system: System, calibration: Calibration | None, level: Level = "mid", host_launch_s: float = 0.0
     ) -> None:
         self.ideal = calibration is None
-        self.eager = eager
+        self.host_launch_s = host_launch_s
         self.level: Level = level
         self.system = system
         self.calibration = calibration
@@ -156,11 +158,6 @@ class Prices:
         return {"low": floor.low_s, "mid": floor.mid_s, "high": floor.high_s}[self.level]
 
     @property
-    def launch_s(self) -> float:
-        """Host time of one eager launch; 0 when a graph is replayed."""
-        return self.system.device.launch.eager_s if self.eager and not self.ideal else 0.0
-
-    @property
     def sharpness(self) -> float:
         """Exponent of the smooth maximum; infinite for the ideal."""
         return self.calibration.sharpness if self.calibration else float("inf")
@@ -170,13 +167,11 @@ def price(traffic: Traffic, prices: Prices, keep_lines: bool = False) -> Bill:
     """The bill of one step."""
     lines: list[tuple[Stream, PricedTerm]] = []
     streams: dict[Stream, Numeric] = {"compute": np.float64(0.0)}
-    launches: Numeric = 0.0
     for operator in traffic.operators:
         seconds, own = _operator(operator, prices, keep_lines)
         streams[operator.stream] = streams.get(operator.stream, 0.0) + seconds
-        launches = launches + (operator.launches if operator.stream == "compute" else 0.0)
         lines += [(operator.stream, line) for line in own]
-    return _longest_stream(streams, launches * prices.launch_s, lines, keep_lines)
+    return _longest_stream(streams, prices.host_launch_s, lines, keep_lines)
 
 
 def _operator(operator: Operator, prices: Prices, keep_lines: bool) -> tuple[Numeric, list[PricedTerm]]:
@@ -248,7 +243,7 @@ def _root(x: Numeric, p: float) -> Numeric:
 
 
 def _longest_stream(
-    streams: dict[Stream, Numeric], host_launches_s: Numeric, lines: list[tuple[Stream, PricedTerm]], keep_lines: bool
+    streams: dict[Stream, Numeric], host_launch_s: float, lines: list[tuple[Stream, PricedTerm]], keep_lines: bool
 ) -> Bill:
     """The longest stream is the step; a shorter stream beside the computation is hidden and charged nothing."""
     compute = streams["compute"]
@@ -256,7 +251,7 @@ def _longest_stream(
     step = compute
     for seconds in side.values():
         step = np.maximum(step, seconds)
-    step = np.maximum(step, host_launches_s)
+    step = np.maximum(step, host_launch_s)
     if not keep_lines:
         return Bill(step)
     exposed = step - compute
@@ -273,6 +268,8 @@ def _longest_stream(
                     PricedTerm(line.owner, line.operator, line.term, line.ranks, line.alone_s, line.charged_s * share)
                 )
     if np.any(left > 0):
-        waits = Term("wait for launches", "host", left, "max(0, launches x eager launch - step)", {}, "eager launches")
+        waits = Term(
+            "wait for launches", "host", left, "max(0, layers * eager time per layer - step)", {}, "engine profile"
+        )
         kept.append(PricedTerm("host", "launches", waits, 1.0, left, left))
     return Bill(step, tuple(kept))
