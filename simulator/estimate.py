@@ -12,8 +12,9 @@ from kvwall.simulator.adapters import adapter_operator
 from kvwall.simulator.cache import Cache
 from kvwall.simulator.dense import dense_cache
 from kvwall.simulator.operators.forward import host_work
+from kvwall.simulator.prices import LEVELS, Level, Prices
 from kvwall.simulator.ragged import averaged
-from kvwall.simulator.roofline import LEVELS, Level, PricedTerm, Prices, price
+from kvwall.simulator.roofline import PricedTerm, price
 from kvwall.simulator.setup import Setup
 from kvwall.simulator.speculation import draft_operator
 from kvwall.simulator.step import StepShape, step_traffic

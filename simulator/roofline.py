@@ -9,41 +9,12 @@ or a latency adds is a line of its own. The charged seconds add up to the step e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kvwall.hardware.calibration import Calibration
-from kvwall.hardware.device import Link
-from kvwall.hardware.dtype import Dtype
-from kvwall.hardware.system import System
-from kvwall.simulator.traffic import Kind, Numeric, Operator, Resource, Stream, Term, Traffic
-
-Level = Literal["low", "mid", "high"]
-
-LEVELS: tuple[Level, ...] = ("low", "mid", "high")
-
-#: The end of an efficiency band that gives the low, middle and high end of a time.
-_EFFICIENCY: dict[Level, Literal["low", "mid", "high"]] = {"low": "high", "mid": "mid", "high": "low"}
-
-_EFFICIENCY_OF: dict[Resource, Literal["memory", "matrix", "vector", "link"]] = {
-    "hbm": "memory",
-    "matrix": "matrix",
-    "vector": "vector",
-    "host link in": "link",
-    "host link out": "link",
-    "host dram": "memory",
-    "host compute": "matrix",
-    "ssd": "memory",
-    "scale up": "link",
-    "peer": "link",
-    "scale out": "link",
-}
-
-#: Resources whose amounts are waits: they add to an operator's time instead of competing in its maximum.
-_WAITS: frozenset[Resource] = frozenset({"hops", "peer hops", "network hops", "latency", "host"})
-
+from kvwall.simulator.prices import WAITS, Prices
+from kvwall.simulator.traffic import Numeric, Operator, Resource, Stream, Term, Traffic
 
 _OVERLAP = "(t1^p + t2^p + ...)^(1/p) - max(t1, t2, ...)"
 
@@ -76,93 +47,6 @@ class Bill:
     lines: tuple[PricedTerm, ...] = ()
 
 
-class Prices:
-    """Seconds per unit of each resource on one rank of a system, at one end of the efficiency band.
-
-    :param system: the machine
-    :param calibration: what kernels reach of its peaks; ``None`` prices the ideal: datasheet peaks, no latency
-    :param level: which end of the band of *times*
-    :param host_launch_s: host time to launch all kernels of a step one by one; 0 where a graph is replayed
-    """
-
-    def __init__(
-        self, system: System, calibration: Calibration | None, level: Level = "mid", host_launch_s: float = 0.0
-    ) -> None:
-        self.ideal = calibration is None
-        self.host_launch_s = host_launch_s
-        self.level: Level = level
-        self.system = system
-        self.calibration = calibration
-        self._rates: dict[tuple[Kind, Resource, Dtype], float] = {}
-
-    def seconds(self, kind: Kind, t: Term) -> Numeric:
-        """Seconds that ``t`` takes alone in a kernel of ``kind``."""
-        if t.unless_native is not None and self._native(t.unless_native):
-            return np.float64(0.0)
-        key = (kind, t.resource, t.dtype)
-        if key not in self._rates:
-            self._rates[key] = self._seconds_per_unit(*key)
-        amount = t.amount * self._rates[key]
-        spread = {"low": t.spread[0], "mid": 1.0, "high": t.spread[1]}[self.level]
-        return amount if spread == 1.0 else amount * spread
-
-    def _native(self, dtype: Dtype) -> bool:
-        return self.system.device.matrix_dtype(dtype) == dtype
-
-    def _seconds_per_unit(self, kind: Kind, resource: Resource, dtype: Dtype) -> float:
-        if resource in {"host", "latency"}:
-            return 1.0
-        if resource in _WAITS:
-            return self._message_s(resource)
-        device, host, sharers = self.system.device, self.system.node.host, self.system.devices_per_host
-        bus = device.host_link.bandwidth_bytes_per_s if device.host_link else host.memory_bandwidth_bytes_per_s
-        peak: dict[Resource, float] = {
-            "hbm": device.hbm.bandwidth_bytes_per_s,
-            "matrix": device.matrix_flops_per_s(dtype),
-            "vector": device.vector_flops_per_s,
-            "host link in": bus,
-            "host link out": bus,
-            "host dram": host.memory_bandwidth_bytes_per_s / sharers,
-            "host compute": host.compute_flops_per_s / sharers,
-            "ssd": host.ssd_bandwidth_bytes_per_s / sharers,
-            "scale up": device.scale_up.bandwidth_bytes_per_s if device.scale_up else bus,
-            "peer": bus,
-            "scale out": self._network.bandwidth_bytes_per_s,
-        }
-        return 1.0 / (peak[resource] * self._efficiency(kind, resource))
-
-    @property
-    def _network(self) -> Link:
-        return self.system.device.scale_out or self.system.node.network
-
-    def _message_s(self, resource: Resource) -> float:
-        """Seconds of one message over the link that ``resource`` counts."""
-        device = self.system.device
-        if resource == "network hops":
-            return self._network.latency_s
-        link = device.scale_up if resource == "hops" else device.host_link
-        return link.latency_s if link else 0.0
-
-    def _efficiency(self, kind: Kind, resource: Resource) -> float:
-        if self.calibration is None or kind == "host":
-            return 1.0
-        fraction = getattr(self.calibration.kinds[kind], _EFFICIENCY_OF[resource])
-        value: float = getattr(fraction, _EFFICIENCY[self.level])
-        return value
-
-    def floor_s(self, kind: Kind) -> float:
-        """Latency of one kernel launch of ``kind``."""
-        if self.calibration is None or kind == "host":
-            return 0.0
-        floor = self.calibration.kinds[kind].floor
-        return {"low": floor.low_s, "mid": floor.mid_s, "high": floor.high_s}[self.level]
-
-    @property
-    def sharpness(self) -> float:
-        """Exponent of the smooth maximum; infinite for the ideal."""
-        return self.calibration.sharpness if self.calibration else float("inf")
-
-
 def price(traffic: Traffic, prices: Prices, keep_lines: bool = False) -> Bill:
     """The bill of one step."""
     lines: list[tuple[Stream, PricedTerm]] = []
@@ -181,7 +65,7 @@ def _operator(operator: Operator, prices: Prices, keep_lines: bool) -> tuple[Num
     busy: dict[Resource, Numeric] = {}
     waiting: Numeric = np.float64(0.0)
     for t, seconds in zip(chosen, alone, strict=True):
-        if t.resource in _WAITS:
+        if t.resource in WAITS:
             waiting = waiting + seconds
         else:
             busy[t.resource] = busy[t.resource] + seconds if t.resource in busy else seconds
@@ -197,7 +81,7 @@ def _operator(operator: Operator, prices: Prices, keep_lines: bool) -> tuple[Num
         binds[resource] = free & np.greater_equal(seconds, longest)
         free = free & ~binds[resource]
     for t, seconds in zip(chosen, alone, strict=True):
-        charged = seconds if t.resource in _WAITS else np.where(binds[t.resource], seconds, 0.0)
+        charged = seconds if t.resource in WAITS else np.where(binds[t.resource], seconds, 0.0)
         lines.append(PricedTerm(operator.owner, operator.name, t, operator.ranks, seconds, charged))
     lines += _residual_lines(operator, smooth - longest, latency, prices.floor_s(operator.kind))
     return total, lines

@@ -1,0 +1,124 @@
+"""Seconds per unit of each resource: the one expression in which a data sheet meets a calibration."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from kvwall.hardware.calibration import Calibration
+from kvwall.hardware.device import Link
+from kvwall.hardware.dtype import Dtype
+from kvwall.hardware.system import System
+from kvwall.simulator.traffic import Kind, Numeric, Resource, Term
+
+Level = Literal["low", "mid", "high"]
+
+LEVELS: tuple[Level, ...] = ("low", "mid", "high")
+
+#: The end of an efficiency band that gives the low, middle and high end of a time.
+_EFFICIENCY: dict[Level, Literal["low", "mid", "high"]] = {"low": "high", "mid": "mid", "high": "low"}
+
+_EFFICIENCY_OF: dict[Resource, Literal["memory", "matrix", "vector", "link"]] = {
+    "hbm": "memory",
+    "matrix": "matrix",
+    "vector": "vector",
+    "host link in": "link",
+    "host link out": "link",
+    "host dram": "memory",
+    "host compute": "matrix",
+    "ssd": "memory",
+    "scale up": "link",
+    "peer": "link",
+    "scale out": "link",
+}
+
+#: Resources whose amounts are waits: they add to an operator's time instead of competing in its maximum.
+WAITS: frozenset[Resource] = frozenset({"hops", "peer hops", "network hops", "latency", "host"})
+
+
+class Prices:
+    """Seconds per unit of each resource on one rank of a system, at one end of the efficiency band.
+
+    :param system: the machine
+    :param calibration: what kernels reach of its peaks; ``None`` prices the ideal: datasheet peaks, no latency
+    :param level: which end of the band of *times*
+    :param host_launch_s: host time to launch all kernels of a step one by one; 0 where a graph is replayed
+    """
+
+    def __init__(
+        self, system: System, calibration: Calibration | None, level: Level = "mid", host_launch_s: float = 0.0
+    ) -> None:
+        self.ideal = calibration is None
+        self.host_launch_s = host_launch_s
+        self.level: Level = level
+        self.system = system
+        self.calibration = calibration
+        self._rates: dict[tuple[Kind, Resource, Dtype], float] = {}
+
+    def seconds(self, kind: Kind, t: Term) -> Numeric:
+        """Seconds that ``t`` takes alone in a kernel of ``kind``."""
+        if t.unless_native is not None and self._native(t.unless_native):
+            return np.float64(0.0)
+        key = (kind, t.resource, t.dtype)
+        if key not in self._rates:
+            self._rates[key] = self._seconds_per_unit(*key)
+        amount = t.amount * self._rates[key]
+        spread = {"low": t.spread[0], "mid": 1.0, "high": t.spread[1]}[self.level]
+        return amount if spread == 1.0 else amount * spread
+
+    def _native(self, dtype: Dtype) -> bool:
+        return self.system.device.matrix_dtype(dtype) == dtype
+
+    def _seconds_per_unit(self, kind: Kind, resource: Resource, dtype: Dtype) -> float:
+        if resource in {"host", "latency"}:
+            return 1.0
+        if resource in WAITS:
+            return self._message_s(resource)
+        device, host, sharers = self.system.device, self.system.node.host, self.system.devices_per_host
+        bus = device.host_link.bandwidth_bytes_per_s if device.host_link else host.memory_bandwidth_bytes_per_s
+        peak: dict[Resource, float] = {
+            "hbm": device.hbm.bandwidth_bytes_per_s,
+            "matrix": device.matrix_flops_per_s(dtype),
+            "vector": device.vector_flops_per_s,
+            "host link in": bus,
+            "host link out": bus,
+            "host dram": host.memory_bandwidth_bytes_per_s / sharers,
+            "host compute": host.compute_flops_per_s / sharers,
+            "ssd": host.ssd_bandwidth_bytes_per_s / sharers,
+            "scale up": device.scale_up.bandwidth_bytes_per_s if device.scale_up else bus,
+            "peer": bus,
+            "scale out": self._network.bandwidth_bytes_per_s,
+        }
+        return 1.0 / (peak[resource] * self._efficiency(kind, resource))
+
+    @property
+    def _network(self) -> Link:
+        return self.system.device.scale_out or self.system.node.network
+
+    def _message_s(self, resource: Resource) -> float:
+        """Seconds of one message over the link that ``resource`` counts."""
+        device = self.system.device
+        if resource == "network hops":
+            return self._network.latency_s
+        link = device.scale_up if resource == "hops" else device.host_link
+        return link.latency_s if link else 0.0
+
+    def _efficiency(self, kind: Kind, resource: Resource) -> float:
+        if self.calibration is None or kind == "host":
+            return 1.0
+        fraction = getattr(self.calibration.kinds[kind], _EFFICIENCY_OF[resource])
+        value: float = getattr(fraction, _EFFICIENCY[self.level])
+        return value
+
+    def floor_s(self, kind: Kind) -> float:
+        """Latency of one kernel launch of ``kind``."""
+        if self.calibration is None or kind == "host":
+            return 0.0
+        floor = self.calibration.kinds[kind].floor
+        return {"low": floor.low_s, "mid": floor.mid_s, "high": floor.high_s}[self.level]
+
+    @property
+    def sharpness(self) -> float:
+        """Exponent of the smooth maximum; infinite for the ideal."""
+        return self.calibration.sharpness if self.calibration else float("inf")
