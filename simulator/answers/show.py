@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
-from kvwall.hardware.document import Document, parse_mapping, read_text
+from kvwall.hardware.document import Document
 from kvwall.hardware.errors import InputError, unknown_name
 from kvwall.simulator.answers.base import Answer
 from kvwall.simulator.answers.catalogue_rows import TRACE_FORMATS
@@ -81,20 +79,27 @@ def _trace(name: str) -> tuple[str, dict[str, Any]]:
 
 def _scheme(name: str) -> tuple[str, dict[str, Any]]:
     """What a scheme says of itself, its options, and published quality."""
+    from kvwall.simulator.quality import scheme_evidence
     from kvwall.simulator.stack import scheme_class
 
     scheme = scheme_class(name)
     return scheme.name, {
         "name": scheme.name,
         "title": scheme.title,
-        "about": inspect.cleandoc(scheme.__doc__ or ""),
+        "about": _plain(scheme.__doc__ or ""),
         "axes": sorted(scheme.axes),
         "options": [_option(key, field) for key, field in scheme.model_fields.items()],
         "equations": list(scheme.equations),
         "reference": scheme.reference,
         "limits": list(scheme.limits),
-        "evidence": _evidence(scheme.__module__.rpartition(".")[2]),
+        "evidence": [entry.model_dump(mode="json", exclude={"scheme"}) for entry in scheme_evidence(scheme.name)],
     }
+
+
+def _plain(docstring: str) -> str:
+    """A docstring without its mark-up, a line per paragraph."""
+    paragraphs = inspect.cleandoc(docstring).replace("``", "").split("\n\n")
+    return "\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def _option(name: str, field: FieldInfo) -> dict[str, Any]:
@@ -109,7 +114,7 @@ def _option(name: str, field: FieldInfo) -> dict[str, Any]:
 def _allowed(field: FieldInfo) -> str:
     """The values of an option in words: choices, a range, or both."""
     limits = {key: getattr(entry, key) for entry in field.metadata for key in _BOUNDS if hasattr(entry, key)}
-    numbers = " and ".join(f"{_BOUNDS[key]} {limits[key]:,}" for key in _BOUNDS if key in limits)
+    numbers = " ".join(f"{_BOUNDS[key]} {limits[key]:,}" for key in _BOUNDS if key in limits)
     choices: list[str] = []
     for part in _parts(field.annotation):
         if part is bool:
@@ -131,12 +136,6 @@ def _parts(annotation: Any) -> list[Any]:
     if not inner:
         return [] if isinstance(annotation, FieldInfo) else [annotation]
     return [part for argument in inner for part in _parts(argument)]
-
-
-def _evidence(module: str) -> dict[str, Any] | None:
-    """Published quality of a scheme, as its file cites it; ``None`` where nothing is known."""
-    path = Path(str(files("kvwall.simulator"))) / "evidence" / f"{module}.yaml"
-    return parse_mapping(read_text(path), str(path)) if path.is_file() else None
 
 
 __all__ = ["ShowAnswer", "show"]

@@ -16,8 +16,10 @@ _KINDS = "devices, models, schemes, weights, engines, systems, scenarios, calibr
 
 
 def command(
-    kind: Annotated[str | None, typer.Argument(help=_KINDS, show_default=False)] = None,
-    filter: Annotated[list[str] | None, typer.Argument(help="words that a row must hold", show_default=False)] = None,
+    kind: Annotated[str | None, typer.Argument(metavar="KIND", help=_KINDS, show_default=False)] = None,
+    filter: Annotated[
+        list[str] | None, typer.Argument(metavar="WORD", help="words that a row must hold", show_default=False)
+    ] = None,
     json: Json = False,
 ) -> None:
     """What kvwall knows by name: devices, models, schemes, formats, engines, nodes, scenarios, calibrations, traces.
@@ -61,9 +63,7 @@ def _tokens(count: int) -> str:
 
 
 _LAYOUTS: dict[str, _Layout] = {
-    "kinds": _Layout(
-        "kinds (kvwall list KIND)", "kind|what it is|count", 2, lambda r: (r.name, r.what, str(r.count))
-    ),
+    "kinds": _Layout("kinds (kvwall list KIND)", "kind|what it is|count", 2, lambda r: (r.name, r.what, str(r.count))),
     "devices": _Layout(
         "devices: dense peaks, links one way",
         "name|architecture|GiB|TB/s|TFLOP/s|in|fp8|link GB/s|$/h",

@@ -10,32 +10,45 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+from io import TextIOWrapper
 from typing import Any
 
 import typer
 
 from kvwall.hardware.errors import InputError, KvwallError, NoAnswerError, suggestion
 
+Command = Callable[..., Any]
+
 #: Commands of this package: the module ``kvwall.simulator.cli.<name>`` holds a function ``command``.
 COMMANDS: dict[str, str] = {
     "plan": "choose split, formats, scheme and batch for a workload",
-    "need": "memory that a model and its users need, on no device in particular",
+    "need": "memory that a model and its users need, on any device",
     "fit": "what fits: weights, reserve, cache, tokens, sequences",
     "step": "how long a step takes, what it moves, what it costs",
     "compare": "the same step under several schemes",
-    "explain": "every term of a step with its equation, numbers and reference",
-    "reconcile": "read an engine's start-up log and explain predicted against actual",
-    "diff": "two answers side by side",
-    "list": "devices, models, schemes, weights, engines, systems, scenarios",
-    "show": "what is known of one of them",
+    "explain": "every term of a step: equation, numbers, reference",
+    "reconcile": "an engine's start-up log against the prediction",
+    "diff": "two answers side by side, term by term",
+    "list": "devices, models, schemes and all else known by name",
+    "show": "everything known of one of them, with sources",
     "schema": "the JSON schema of a command's answer",
     "doctor": "this machine, its GPUs, and what is missing",
 }
 
+#: Below the list of commands.
+_EPILOG = (
+    "Try kvwall plan, or kvwall fit llama-3.1-70b --on h100:8 --context 32k. Every command prints JSON with --json."
+)
+
+#: Every usage error of the option parser; typer gives its base class no public name.
+_UsageError: Any = typer.BadParameter.__mro__[2]
+
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run ``kvwall`` and leave with its exit status: 0 answered, 1 the answer is no, 2 bad input, 130 interrupted."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a terminal of another encoding shows what it can
+        sys.stdout.reconfigure(errors="replace")
     sys.exit(main(list(sys.argv[1:] if arguments is None else arguments)))
 
 
@@ -56,8 +69,9 @@ def main(arguments: list[str]) -> int:
         return 0
     except OSError as error:
         return _complain(f"{error.filename or 'output'}: {error.strerror or error}", 2)
-    except typer.BadParameter.__mro__[2] as error:  # every usage error of the option parser
-        return _complain(" ".join(error.format_message().split()), 2)
+    except _UsageError as error:
+        asked = f"kvwall {arguments[0]}" if arguments and not arguments[0].startswith("-") else "kvwall"
+        return _complain(f"{error.format_message().rstrip('.')} (see {asked} --help)", 2)
     return result if isinstance(result, int) else 0
 
 
@@ -79,15 +93,25 @@ def _application(arguments: Sequence[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         help="What a KV cache costs: what fits, how fast it runs, what to choose, and why.",
+        epilog=_EPILOG,
     )
     application.callback()(_version)
     for name, summary in COMMANDS.items():
         function = importlib.import_module(f"kvwall.simulator.cli.{name}_command").command if name == asked else _unused
         application.command(name, short_help=summary, help=summary if function is _unused else None)(function)
     for name, entry in plugged.items():
-        function = entry.load() if name == asked else _unused
+        function = _load(entry) if name == asked else _unused
         application.command(name, short_help=PLUGGED_HELP.get(name, f"from {entry.value.split(':')[0]}"))(function)
     return application
+
+
+def _load(entry: EntryPoint) -> Command:
+    """The function of a plugged command; a plug-in that is broken or half removed is bad input, not a traceback."""
+    try:
+        function: Command = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"command {entry.name!r}: {entry.value} cannot be imported ({error})") from None
+    return function
 
 
 #: One-line help of the commands that ship with kvwall but live above this package.
@@ -110,6 +134,3 @@ def _version(
     version: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="print the version"),
 ) -> None:
     pass
-
-
-Command = Callable[..., Any]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import typer
@@ -11,6 +14,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from kvwall.hardware.errors import InputError
 from kvwall.simulator.answers.base import Answer, Range
 
 A = TypeVar("A", bound=Answer)
@@ -20,9 +24,18 @@ _GIB = 2.0**30
 _WIDTH = 100
 
 
+class _Console(Console):
+    """A console that lets the command line decide what a closed pipe means; rich alone would exit with 1, a no."""
+
+    def on_broken_pipe(self) -> None:
+        """Hand the error on."""
+        self.quiet = True
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """The console on stdout; a pipe gets 100 columns."""
-    return Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False, soft_wrap=False)
+    return _Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False, soft_wrap=False)
 
 
 def emit(answer: A, as_json: bool, render: Callable[[A, Console], None]) -> None:
@@ -40,6 +53,24 @@ def emit(answer: A, as_json: bool, render: Callable[[A, Console], None]) -> None
         raise typer.Exit(1)
 
 
+def save(path: Path, text: str) -> None:
+    """Write ``text`` to ``path``, all of it or nothing: an interrupted command leaves no half file.
+
+    :raises InputError: the folder is missing or cannot be written to, or ``path`` is a folder
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected the name of a file")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
 def footnotes(answer: Answer, screen: Console) -> None:
     """Warnings and assumptions below a table."""
     for warning in answer.warnings:
@@ -48,16 +79,15 @@ def footnotes(answer: Answer, screen: Console) -> None:
         screen.print(Text(f"  {assumption}", style="dim"))
 
 
-def table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 1, whole: int = 0
-) -> Group:
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 1, whole: int = 0) -> Group:
     """A titled table whose first ``left`` columns are text, whose others are numbers; the first ``whole`` never fold."""
     made = Table(header_style="bold", box=None, pad_edge=False)
     for position, column in enumerate(columns):
         justify: Literal["left", "right"] = "left" if position < left else "right"
         made.add_column(column, justify=justify, overflow="fold", no_wrap=position < whole)
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else str(cell) for cell in row))
+        # As text, not as markup, which would swallow the brackets of kvwall[gpu].
+        made.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
     return Group(Text(title, style="bold"), made) if title else Group(made)
 
 

@@ -15,8 +15,8 @@ from kvwall.simulator.cli.output import emit, table
 
 
 def command(
-    kind: Annotated[str, typer.Argument(help="device, model, scheme, weight, engine, system, ...", show_default=False)],
-    name: Annotated[str, typer.Argument(help="a name, an alias or a path", show_default=False)],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="device, model, scheme, ...", show_default=False)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="a name, an alias or a path", show_default=False)],
     json: Json = False,
 ) -> None:
     """Everything that is known of one device, model, scheme, format, engine, node, scenario or calibration."""
