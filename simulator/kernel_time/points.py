@@ -1,0 +1,54 @@
+"""Points: the shapes of kernels, as columns of equal length (or scalars) that broadcast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from kvwall.simulator.traffic import Array, Numeric
+
+
+@dataclass(frozen=True)
+class Points:
+    """Shapes of kernels of one family; a column that a family does not use stays at its default.
+
+    :ivar batch: sequences
+    :ivar q_len: new tokens per sequence
+    :ivar kv_len: tokens attended, the new ones included
+    :ivar q_heads: query heads on the device
+    :ivar kv_heads: key and value heads on the device
+    :ivar head_dim: channels of a key head
+    :ivar value_dim: channels of a value head
+    :ivar window: tokens a query may attend to; 0 for all
+    :ivar m: rows of a product (tokens)
+    :ivar n: output features
+    :ivar k: input features
+    :ivar ranks: devices of a collective
+    :ivar message_bytes: payload of one rank
+    :ivar warm: 1 where the benchmark repeats one buffer, so that a small working set lies in the last-level cache
+    """
+
+    batch: Numeric = 1.0
+    q_len: Numeric = 1.0
+    kv_len: Numeric = 1.0
+    q_heads: Numeric = 1.0
+    kv_heads: Numeric = 1.0
+    head_dim: Numeric = 128.0
+    value_dim: Numeric = 128.0
+    window: Numeric = 0.0
+    m: Numeric = 1.0
+    n: Numeric = 1.0
+    k: Numeric = 1.0
+    ranks: Numeric = 1.0
+    message_bytes: Numeric = 0.0
+    warm: Numeric = 0.0
+
+    def take(self, rows: np.ndarray) -> Points:
+        """The points at ``rows`` (an index or mask); scalars stay."""
+        return Points(**{f.name: _at(getattr(self, f.name), rows) for f in fields(self)})
+
+
+def _at(value: Numeric, rows: np.ndarray) -> Numeric:
+    picked: Array = np.asarray(value)
+    return value if picked.ndim == 0 else picked[rows]
