@@ -99,6 +99,7 @@ VLLM = EngineGrammar(
         "max_num_batched_tokens": "max_num_batched_tokens",
         "block_size": "block_size",
         "enforce_eager": "eager",
+        "num_speculative_tokens": "draft_tokens",
     },
     flag_lines=(
         ("max_num_batched_tokens", sought("Chunked prefill", r"enabled with max_num_batched_tokens=(\d{1,12})")),
