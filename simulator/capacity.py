@@ -127,7 +127,7 @@ class Capacity:
         s = self.setup
         dense = dense_cache(s.model, sequences, context, paging=paging or self.paging)
         cache = s.stack.rewrite(dense)
-        total: Numeric = np.float64(0.0)
+        total: Numeric = np.zeros(np.shape(context))
         for group in cache.groups:
             for tensor in group.tensors:
                 share = tensor.share(s.deployment.attention_tp) / (1 if tensor.divisible else s.deployment.dcp)
