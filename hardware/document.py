@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kvwall.hardware.errors import InputError, suggestion
+from kvwall.hardware.errors import InputError
+from kvwall.hardware.validation import explain_validation as explain_validation
+from kvwall.hardware.validation import shortened
 
 #: No description needs more; larger files are refused before they are parsed.
 LARGEST_FILE_BYTES = 2_000_000
@@ -46,9 +48,8 @@ class _StrictLoader(_Loader):  # type: ignore[misc]
         for key_node, _ in node.value:
             key = str(getattr(key_node, "value", key_node))
             if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
-                )
+                problem = f"the key {shortened(key)} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             seen.add(key)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
         return mapping
@@ -105,15 +106,20 @@ def parse_mapping(text: str, where: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise InputError(f"{where}: line {error.lineno}: not JSON ({error.msg})") from None
     except _DuplicateKeyError as error:
-        raise InputError(f"{where}: not JSON (the key {str(error)!r} stands twice)") from None
+        raise InputError(f"{where}: not JSON (the key {shortened(str(error))} stands twice)") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be parsed"
         if problem.startswith("but "):
             problem = f"{getattr(error, 'context', None) or 'unexpected end'}, {problem}"
-        raise InputError(f"{where}: {f'line {mark.line + 1}: ' if mark else ''}not YAML ({problem})") from None
-    except (RecursionError, ValueError) as error:
-        raise InputError(f"{where}: not YAML ({type(error).__name__}: {str(error)[:80]})") from None
+        told = " ".join(problem.split())[:150]
+        raise InputError(f"{where}: {f'line {mark.line + 1}: ' if mark else ''}not YAML ({told})") from None
+    except RecursionError:
+        raise InputError(f"{where}: is nested too deeply") from None
+    except ValueError as error:
+        # Python refuses to read integers of thousands of digits.
+        problem = "a number of thousands of digits" if "digits" in str(error) else " ".join(str(error).split())[:150]
+        raise InputError(f"{where}: cannot be parsed ({problem})") from None
     if data is None:
         raise InputError(f"{where}: is empty")
     if not isinstance(data, dict):
@@ -137,79 +143,3 @@ def validate_mapping(data: Mapping[str, Any], document: type[D], where: str) -> 
         raise InputError(f"{where}: {explain_validation(error, document)}") from None
     except RecursionError:
         raise InputError(f"{where}: is nested too deeply") from None
-
-
-#: What pydantic says in the terms of Python, said in the terms of a YAML file.
-_PLAIN = {
-    "model_type": "expected keys and values",
-    "model_attributes_type": "expected keys and values",
-    "dict_type": "expected keys and values",
-    "tuple_type": "expected a list",
-    "list_type": "expected a list",
-    "string_type": "expected text",
-    "string_too_short": "must not be empty",
-    "int_type": "expected a whole number",
-    "int_parsing": "expected a whole number",
-    "int_from_float": "expected a whole number",
-    "float_type": "expected a number",
-    "float_parsing": "expected a number",
-    "bool_type": "expected true or false",
-    "bool_parsing": "expected true or false",
-}
-
-
-def _limit(problem: Mapping[str, Any]) -> Any:
-    context: Mapping[str, Any] = problem.get("ctx", {})
-    return context.get("ge", context.get("le"))
-
-
-def explain_validation(error: ValidationError, document: type[BaseModel]) -> str:
-    """The first problem of a pydantic ``error`` as one line; says how many more there are."""
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    location = [part for part in first["loc"] if not (isinstance(part, str) and part.startswith("function-"))]
-    key = ".".join(str(part) for part in location) or "the document"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    if first["type"] == "extra_forbidden":
-        allowed = sorted(field_names(model_at(document, location[:-1])))
-        listing = f" (allowed: {', '.join(allowed)})" if allowed else ""
-        return f"unknown key {key!r}{suggestion(str(location[-1]), allowed)}{listing}{more}"
-    if first["type"] == "missing":
-        return f"missing key {key!r}{more}"
-    message = _PLAIN.get(first["type"]) or first["msg"].removeprefix("Value error, ")
-    if first["type"] in ("greater_than_equal", "less_than_equal"):
-        message = f"expected {'at least' if first['type'] == 'greater_than_equal' else 'at most'} {_limit(first)}"
-    value = repr(first.get("input"))
-    shown = "" if value in message or len(value) > 60 else f" (found {value})"
-    return f"{key}: {message}{shown}{more}"
-
-
-def field_names(model: type[BaseModel] | None) -> list[str]:
-    """The keys a document of class ``model`` may hold, as people write them."""
-    return [field.alias or name for name, field in model.model_fields.items()] if model else []
-
-
-def model_at(model: type[BaseModel] | None, location: list[int | str]) -> type[BaseModel] | None:
-    """The class of the sub-document of ``model`` at ``location``, if it can be told."""
-    for part in location:
-        if model is None or isinstance(part, int):
-            continue
-        by_key = {field.alias or name: field for name, field in model.model_fields.items()}
-        by_key |= dict(model.model_fields)
-        if part not in by_key:  # the tag of a union
-            continue
-        model = _document_class(by_key[part].annotation, location)
-    return model
-
-
-def _document_class(annotation: Any, location: list[int | str]) -> type[BaseModel] | None:
-    """The document class inside ``annotation`` (optional, tuple or tagged union)."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    candidates = [_document_class(argument, location) for argument in getattr(annotation, "__args__", ())]
-    found = [candidate for candidate in candidates if candidate is not None]
-    for candidate in found:
-        kind = candidate.model_fields.get("kind")
-        if kind is not None and any(part in getattr(kind.annotation, "__args__", ()) for part in location):
-            return candidate
-    return found[0] if found else None

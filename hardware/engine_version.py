@@ -6,6 +6,7 @@ import re
 
 from kvwall.hardware.engine import ENGINES, Engine
 from kvwall.hardware.errors import InputError, canonical, unknown_name
+from kvwall.hardware.validation import shortened
 
 _NEWEST = frozenset({"latest", "main", "newest", "nightly"})
 _VERSION = re.compile(r"v?(\d+(?:\.\d+)*)(?:[-.+]?[a-z][a-z0-9.+]*|\.x)?(?:\+.*)?", re.IGNORECASE)
@@ -39,10 +40,12 @@ def find_engine(name: str, version: str | None = None) -> Engine:
     if profile is not None and family is None:
         engine = ENGINES.load(profile)
         if version is not None and _chosen(engine.engine, families[engine.engine], version) is not engine:
-            raise InputError(f"--engine-version {version!r}: the profile {profile!r} covers {versions(engine)}")
+            raise InputError(
+                f"--engine-version {shortened(version)}: the profile {profile!r} covers {versions(engine)}"
+            )
         return engine
     if family is None:
-        raise unknown_name("engine", name, {*families, *ENGINES.names})
+        raise unknown_name("engine", name, {*families, *ENGINES.names}, "kvwall list engines")
     return _chosen(family, families[family], version)
 
 
@@ -79,7 +82,7 @@ def _chosen(family: str, names: tuple[str, ...], version: str | None) -> Engine:
     match = _VERSION.fullmatch(text)
     if match is None:
         raise InputError(
-            f"--engine-version {version!r}: not a version of {family}; write for example '0.9.2' or '2025-08'"
+            f"--engine-version {shortened(version)}: not a version of {family}; write for example '0.9.2' or '2025-08'"
         )
     number = _number(match[1])
     covering = [profile for profile in profiles if _number(profile.from_version or "0") <= number]

@@ -10,11 +10,15 @@ from typing import Generic, TypeVar
 
 from kvwall.hardware.document import Document, parse_mapping, read_document
 from kvwall.hardware.errors import InputError, canonical, unknown_name
+from kvwall.hardware.validation import shortened
 
 D = TypeVar("D", bound=Document)
 
 #: Top-level lines of a file that hold further names of the same thing.
 _ALIAS_KEYS = ("aliases", "hf_id", "name")
+
+#: Endings of a path, where a name could stand as well.
+_FILES = (".yaml", ".yml", ".json")
 
 
 def keep_dots(name: str) -> str:
@@ -72,9 +76,11 @@ class Library(Generic[D]):
     def resolve(self, name: str) -> str:
         """The member that ``name`` (or one of its aliases, whatever its case and punctuation) means.
 
+        The path of a file stands for itself.
+
         :raises UnknownNameError: no member has that name; names the nearest one
         """
-        if name in self.names:
+        if name in self.names or name.endswith(_FILES):
             return name
         found = self._by_spelling.get(keep_dots(name)) or self._by_spelling.get(canonical(name))
         if found is None:
@@ -88,7 +94,7 @@ class Library(Generic[D]):
 
     def load(self, name: str) -> D:
         """The member called ``name``, or the document in the file of that path."""
-        if name.endswith((".yaml", ".yml", ".json")):
+        if name.endswith(_FILES):
             return read_document(Path(name), self._document)
         path = self._folder / f"{self.resolve(name)}.yaml"
         if path not in self._loaded:
@@ -103,8 +109,10 @@ class Library(Generic[D]):
 def split_count(text: str, what: str) -> tuple[str, int]:
     """``"h100:8"`` as ``("h100", 8)``; the count is 1 when left out, also after a path that holds a colon."""
     name, separator, count = text.rpartition(":")
-    if not separator or count.endswith((".yaml", ".yml", ".json")):
+    if not separator or count.endswith(_FILES):
         return text, 1
     if not re.fullmatch(r"[0-9]{1,6}", count) or not 1 <= int(count) <= 100_000:
-        raise InputError(f"{what} {text!r}: the count {count!r} is not a whole number from 1 to 100000")
+        raise InputError(
+            f"{what} {shortened(text)}: the count {shortened(count)} is not a whole number from 1 to 100000"
+        )
     return name, int(count)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from kvwall.hardware.errors import InputError
+from kvwall.hardware.validation import shortened
 from kvwall.simulator.deployment import Deployment
 from kvwall.simulator.traffic import Numeric, Operator, term
 from kvwall.simulator.weights_memory import layer_linears
@@ -33,12 +35,12 @@ def parse_adapters(text: str) -> Adapters:
 
     :raises InputError: not two whole numbers in range
     """
-    count, separator, rank = text.partition(":")
-    if not separator or not count.isdigit() or not rank.isdigit():
-        raise InputError(f"--lora {text!r}: write N:RANK, as in 8:16")
-    adapters = Adapters(int(count), int(rank))
+    match = re.fullmatch(r"\s*([0-9]{1,9}):([0-9]{1,9})\s*", text)
+    if match is None:
+        raise InputError(f"--lora {shortened(text)}: write N:RANK, as in 8:16")
+    adapters = Adapters(int(match[1]), int(match[2]))
     if not 1 <= adapters.count <= 100_000 or not 1 <= adapters.rank <= 4096:
-        raise InputError(f"--lora {text!r}: N must be 1 to 100000 and RANK 1 to 4096, as in 8:16")
+        raise InputError(f"--lora {shortened(text)}: N must be 1 to 100000 and RANK 1 to 4096, as in 8:16")
     return adapters
 
 

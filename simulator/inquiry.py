@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from kvwall.hardware.calibration import CALIBRATIONS
 from kvwall.hardware.device import Device
 from kvwall.hardware.engine_version import find_engine
-from kvwall.hardware.errors import InputError
+from kvwall.hardware.errors import InputError, suggestion
 from kvwall.hardware.system import System, make_system
+from kvwall.hardware.validation import shortened
 from kvwall.simulator.adapters import parse_adapters
 from kvwall.simulator.deployment import make_deployment
 from kvwall.simulator.overrides import overridden, parse_overrides
@@ -90,12 +91,12 @@ def resolve(inquiry: Inquiry, phase: Phase = "decode") -> Resolved:
     changes = parse_overrides(inquiry.set)
     name, model = find_model(inquiry.model)
     model = overridden(model, changes.get("model", {}), "model")
-    speculation = parse_speculation(inquiry.speculative) if inquiry.speculative else None
+    speculation = parse_speculation(inquiry.speculative) if inquiry.speculative is not None else None
     if speculation is not None:
         model = with_draft(model, speculation)
     system = _system(inquiry, phase, changes)
     engine = overridden(find_engine(inquiry.engine, inquiry.engine_version), changes.get("engine", {}), "engine")
-    weights_name = WEIGHTS.resolve(inquiry.weights) if inquiry.weights else native_weights(model)
+    weights_name = native_weights(model) if inquiry.weights is None else WEIGHTS.resolve(inquiry.weights)
     stack = parse_stack(inquiry.scheme, inquiry.kv_dtype)
     stack.check(model)
     deployment = make_deployment(
@@ -124,7 +125,7 @@ def resolve(inquiry: Inquiry, phase: Phase = "decode") -> Resolved:
         paid_utilization=inquiry.utilization,
         overrides=_overrides(inquiry),
         speculation=speculation,
-        adapters=parse_adapters(inquiry.lora) if inquiry.lora else None,
+        adapters=parse_adapters(inquiry.lora) if inquiry.lora is not None else None,
     )
     return Resolved(setup, _assumptions(inquiry, setup), _warnings(setup))
 
@@ -135,6 +136,9 @@ def native_weights(model: ModelSpec) -> str:
     return native if native in WEIGHTS.names else "bf16"
 
 
+_ROLES = ("prefill", "decode")
+
+
 def pool(on: str, phase: Phase) -> str:
     """The pool of ``--on`` for ``phase``: all of it, or the role's own in ``prefill=...,decode=...``."""
     if "=" not in on:
@@ -142,11 +146,17 @@ def pool(on: str, phase: Phase) -> str:
     roles: dict[str, str] = {}
     for part in on.split(","):
         role, separator, text = part.partition("=")
-        if not separator or role.strip() not in {"prefill", "decode"}:
-            raise InputError(f"--on {on!r}: {part!r} is not a pool (write prefill=h100:8,decode=h20:8)")
-        roles[role.strip()] = text.strip()
+        role = role.strip()
+        if not separator or role not in _ROLES:
+            nearest = suggestion(role, _ROLES)
+            raise InputError(
+                f"--on {shortened(on)}: {shortened(part)} is not a pool{nearest} (write prefill=h100:8,decode=h20:8)"
+            )
+        if role in roles:
+            raise InputError(f"--on {shortened(on)}: the pool {role!r} stands twice")
+        roles[role] = text.strip()
     if phase not in roles:
-        raise InputError(f"--on {on!r}: has no pool for {phase}")
+        raise InputError(f"--on {shortened(on)}: has no pool for {phase} (write prefill=h100:8,decode=h20:8)")
     return roles[phase]
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from kvwall.hardware.document import Document, field_names, validate_mapping
+from kvwall.hardware.document import Document, validate_mapping
 from kvwall.hardware.errors import InputError, suggestion, unknown_name
+from kvwall.hardware.validation import field_names, shortened
 
 D = TypeVar("D", bound=Document)
 
@@ -26,7 +28,7 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, dict[str, str]]:
         path, separator, value = text.partition("=")
         target, dot, rest = path.strip().partition(".")
         if not separator or not dot or not rest or not value.strip():
-            raise InputError(f'--set {text!r}: write PATH=VALUE, as in device.hbm.bandwidth="4 TB/s"')
+            raise InputError(f'--set {shortened(text)}: write PATH=VALUE, as in device.hbm.bandwidth="4 TB/s"')
         if target not in TARGETS:
             raise unknown_name("target of --set", target, TARGETS)
         found.setdefault(target, {})[rest] = value.strip()
@@ -43,7 +45,7 @@ def overridden(document: D, changes: dict[str, str], target: str) -> D:
         return document
     data = document.model_dump(by_alias=True)
     for path, value in changes.items():
-        _place(data, type(document), path, value, f"--set {target}.{path}={value}")
+        _place(data, type(document), path, value, f"--set {shortened(f'{target}.{path}={value}')}")
     return validate_mapping(data, type(document), f"--set {target}")
 
 
@@ -56,12 +58,12 @@ def _place(data: dict[str, Any], model: type[BaseModel], path: str, value: str, 
             here = _element(here, part, where)
             continue
         if not isinstance(here, dict):
-            raise InputError(f"{where}: {'.'.join(parts[:position])} holds no further keys")
+            raise InputError(f"{where}: {'.'.join(parts[:position])} is a value and holds no keys")
         key = _key(here, part)
         if key is None:
             allowed = sorted(here) or field_names(model)
             listing = f" (allowed: {', '.join(allowed)})"
-            raise InputError(f"{where}: unknown key {part!r}{suggestion(part, allowed)}{listing}")
+            raise InputError(f"{where}: unknown key {shortened(part)}{suggestion(part, allowed)}{listing}")
         if isinstance(key, tuple):
             here, key = here[key[0]], key[1]
         if position == len(parts) - 1:
@@ -78,8 +80,8 @@ def _open(value: Any) -> Any:
 
 
 def _element(items: Any, part: str, where: str) -> Any:
-    if not part.isdigit() or int(part) >= len(items):
-        raise InputError(f"{where}: {part!r} is not a position from 0 to {len(items) - 1}")
+    if not re.fullmatch(r"[0-9]{1,6}", part) or int(part) >= len(items):
+        raise InputError(f"{where}: {shortened(part)} is not a position from 0 to {len(items) - 1}")
     return items[int(part)]
 
 

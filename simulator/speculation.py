@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from kvwall.hardware.errors import InputError, unknown_name
+from kvwall.hardware.errors import InputError, suggestion, unknown_name
+from kvwall.hardware.validation import shortened
 from kvwall.simulator.deployment import Deployment
 from kvwall.simulator.linears import head_linear
 from kvwall.simulator.operators.linear import Arithmetic
@@ -17,6 +18,7 @@ Drafter = Literal["mtp", "eagle", "ngram"]
 
 _LEVIATHAN = "Leviathan et al. 2023, arXiv 2211.17192, equation 1"
 _EXAMPLE = "mtp:tokens=3,acceptance=0.8"
+_DEFAULTS = {"tokens": "1", "acceptance": "0.7"}
 
 
 @dataclass(frozen=True)
@@ -48,24 +50,38 @@ def parse_speculation(text: str) -> Speculation:
     :raises InputError: an unknown drafter or option, or a value out of range
     """
     name, _, options = text.partition(":")
-    drafters = get_args(Drafter)
-    if name not in drafters:
+    drafters = {str(drafter): drafter for drafter in get_args(Drafter)}
+    drafter = drafters.get(name.strip().lower())
+    if drafter is None:
         raise unknown_name("drafter of --speculative", name, drafters)
-    values = {"tokens": "1", "acceptance": "0.7"}
+    values = _DEFAULTS | _options(text, options)
+    try:
+        tokens, acceptance = int(values["tokens"]), float(values["acceptance"])
+    except ValueError:
+        raise InputError(f"--speculative {shortened(text)}: not a number (write {_EXAMPLE})") from None
+    if not 1 <= tokens <= 64 or not 0 <= acceptance <= 1:
+        raise InputError(
+            f"--speculative {shortened(text)}: tokens must be 1 to 64 and acceptance 0 to 1 (write {_EXAMPLE})"
+        )
+    return Speculation(drafter, tokens, acceptance)
+
+
+def _options(text: str, options: str) -> dict[str, str]:
+    """The options of a draft by name; a first one without a name is the number of tokens."""
+    given: dict[str, str] = {}
     for position, option in enumerate(filter(None, options.split(","))):
         key, separator, value = (part.strip() for part in option.partition("="))
         if not separator and position == 0:
             key, value = "tokens", key
-        if key not in values or not value:
-            raise InputError(f"--speculative {text!r}: {option!r} is not an option (write {_EXAMPLE})")
-        values[key] = value
-    try:
-        tokens, acceptance = int(values["tokens"]), float(values["acceptance"])
-    except ValueError:
-        raise InputError(f"--speculative {text!r}: not a number (write {_EXAMPLE})") from None
-    if not 1 <= tokens <= 64 or not 0 <= acceptance <= 1:
-        raise InputError(f"--speculative {text!r}: tokens must be 1 to 64 and acceptance 0 to 1 (write {_EXAMPLE})")
-    return Speculation(name, tokens, acceptance)  # type: ignore[arg-type]
+        if key not in _DEFAULTS or not value:
+            nearest = suggestion(key, _DEFAULTS) if separator else ""
+            raise InputError(
+                f"--speculative {shortened(text)}: {shortened(option)} is not an option{nearest} (write {_EXAMPLE})"
+            )
+        if key in given:
+            raise InputError(f"--speculative {shortened(text)}: the option {key!r} stands twice")
+        given[key] = value
+    return given
 
 
 def with_draft(model: ModelSpec, speculation: Speculation) -> ModelSpec:

@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 import kvwall.simulator.schemes as schemes_folder
-from kvwall.hardware.document import explain_validation
 from kvwall.hardware.errors import ForbiddenError, InputError, canonical, unknown_name
+from kvwall.hardware.validation import explain_validation, shortened
 from kvwall.simulator.cache import Axis, Cache
 from kvwall.simulator.scheme import Scheme
 from kvwall.workloads.model_spec import ModelSpec
@@ -48,7 +48,7 @@ def scheme_class(name: str) -> type[Scheme]:
         if canonical(entry.name) == canonical(name):
             plugged: type[Scheme] = entry.load()
             return plugged
-    raise unknown_name("scheme", name, scheme_names())
+    raise unknown_name("scheme", name, scheme_names(), "kvwall list schemes")
 
 
 def _is_scheme_of(candidate: Any, module: str) -> bool:
@@ -92,33 +92,38 @@ def parse_stack(text: str, kv_dtype: str | None = None) -> Stack:
     :raises UnknownNameError: no such scheme
     :raises ForbiddenError: two schemes on one axis
     """
-    parts = [part.strip() for part in text.split("+")]
-    if kv_dtype and canonical(kv_dtype) not in {"auto", "bf16", "fp16", "none"}:
-        parts.append(kv_dtype)
-    schemes = [_parse_scheme(part) for part in parts if canonical(part) != "none"]
+    schemes = [_parse_scheme(part.strip(), text) for part in text.split("+") if canonical(part) != "none"]
+    where = f"scheme {shortened(text)}"
+    if kv_dtype is not None and canonical(kv_dtype) not in {"auto", "bf16", "fp16", "none"}:
+        where += f" with --kv-dtype {shortened(kv_dtype)}"
+        try:
+            schemes.append(_parse_scheme(kv_dtype, kv_dtype))
+        except InputError as error:
+            raise type(error)(f"--kv-dtype: {error}") from None
     taken: dict[Axis, str] = {}
     for scheme in schemes:
         for axis in scheme.axes:
             if axis in taken:
-                raise ForbiddenError(f"scheme {text!r}: both {taken[axis]!r} and {scheme.name!r} shrink the {axis}")
+                raise ForbiddenError(f"{where}: both {taken[axis]!r} and {scheme.name!r} shrink the {axis}")
             taken[axis] = scheme.name
     return Stack(tuple(sorted(schemes, key=lambda scheme: (scheme.stage, scheme.name))))
 
 
-def _parse_scheme(text: str) -> Scheme:
+def _parse_scheme(text: str, stack: str) -> Scheme:
+    """The scheme that ``text`` describes; ``stack`` is all that was written."""
     name, _, options = text.partition(":")
-    if not name:
-        raise InputError(f"scheme {text!r}: a name is missing (as in 'kivi:bits=2+offload:to=host')")
+    if not name.strip():
+        raise InputError(f"scheme {shortened(stack)}: a name is missing (as in 'kivi:bits=2+offload:to=host')")
     found = scheme_class(name)
     values: dict[str, Any] = {}
     for option in filter(None, (part.strip() for part in options.split(","))):
         key, separator, value = option.partition("=")
         if not separator:
-            raise InputError(f"scheme {text!r}: {option!r} is not an option (write key=value)")
-        if key in values:
-            raise InputError(f"scheme {text!r}: the option {key!r} stands twice")
+            raise InputError(f"scheme {shortened(text)}: {shortened(option)} is not an option (write key=value)")
+        if key.strip() in values:
+            raise InputError(f"scheme {shortened(text)}: the option {shortened(key.strip())} stands twice")
         values[key.strip()] = value.strip()
     try:
         return found.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"scheme {text!r}: {explain_validation(error, found)}") from None
+        raise InputError(f"scheme {shortened(text)}: {explain_validation(error, found)}") from None

@@ -73,7 +73,7 @@ def need(
     if users < 1 or context < 1:
         raise InputError(f"--users {users} --context {context}: must be whole numbers from 1")
     name, spec = find_model(model)
-    weights_name = WEIGHTS.resolve(weights) if weights else native_weights(spec)
+    weights_name = native_weights(spec) if weights is None else WEIGHTS.resolve(weights)
     form = WEIGHTS.load(weights_name)
     stack = parse_stack(scheme, kv_dtype)
     stack.check(spec)

@@ -114,7 +114,7 @@ def test_text_that_holds_no_mapping(text: str, message: str) -> None:
 
 
 def test_deeply_nested_json_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^car.yaml: .*RecursionError"):
+    with pytest.raises(InputError, match=r"^car.yaml: is nested too deeply$"):
         parse_mapping('{"a":' * 100_000, "car.yaml")
 
 

@@ -167,7 +167,7 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
             ",",
             "the document: derived_utilization needs graph_slots in every tier",
         ),
-        ("vllm-0.21", "0.92", "92", "utilization: expected at most 1.0 (found 92)"),
+        ("vllm-0.21", "0.92", "92", "utilization: expected at most 1 (found 92)"),
         (
             "vllm-0.21",
             "mid: 0.2 GiB",

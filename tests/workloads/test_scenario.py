@@ -95,7 +95,7 @@ def test_a_bare_on_in_a_file_is_the_key_on(tmp_path: Path):
             {"workload": {"input": "1..1000", "output": "1..1000"}, "users": "1..10"},
             "the document: its ranges make 10,000,000 points (at most 1,000,000)",
         ),
-        ({"objective": "speed"}, "objective: Input should be 'cost', 'throughput' or 'latency' (found 'speed')"),
+        ({"objective": "speed"}, "objective: expected 'cost', 'throughput' or 'latency' (found 'speed')"),
         (
             {"workload": {"input": 1, "output": 1, "outptu": 1}},
             "unknown key 'workload.outptu'; did you mean 'output'? (allowed: input, output, shared_prefix)",
