@@ -15,6 +15,7 @@ _READ = "every cached element a step attends to crosses HBM once: arXiv 2309.061
 _FLASH = "Dao 2023, FlashAttention-2, arXiv 2307.08691, section 3"
 _MLA = "DeepSeek-AI 2024, arXiv 2405.04434, section 2.1 (absorbed form)"
 _OFFLOAD = "Sheng et al. 2023, FlexGen, arXiv 2303.06865, section 4"
+_QUEST = "Tang et al. 2024, Quest, arXiv 2406.10774, section 3: a maximum and a sum of products per channel"
 _INDEX = "DeepSeek-AI 2025, DeepSeek-V3.2 report, section 2"
 
 
@@ -107,6 +108,13 @@ def _decode_flops(group: CacheGroup, cache: Cache, split: Split, attended: Numer
              k=group.head_dim, v=group.value_dim, **shape),
         term("softmax", "vector", "5 * L * H * B * m * n", _FLASH, compulsory=False, **shape),
     ]  # fmt: skip
+    bounds = next((t for t in group.tensors if t.role == "page bounds"), None)
+    if bounds is not None:
+        terms.append(
+            term("score pages", "vector", "4 * L * H * d * B * m * p", _QUEST,
+                 L=group.layers, H=split.queries(group), d=group.head_dim, B=cache.batch, m=cache.query_tokens,
+                 p=bounds.segments[0].read)
+        )  # fmt: skip
     index = next((t for t in group.tensors if t.role == "index key"), None)
     if index is not None:
         # Every index key is scored by all indexer heads, so the work follows the tokens stored, not those attended.

@@ -90,12 +90,12 @@ class Quest(Scheme):
         return self._with_bounds(chosen, self._pages_read(group))
 
     def _choice(self, group: CacheGroup, cache: Cache) -> Operator:
+        """What choosing takes beyond reading and scoring the bounds, which attention counts with its other reads."""
         pages = self._pages_read(group)
         shape: Symbols = {"L": group.layers, "H": group.q_heads, "B": cache.batch, "m": cache.query_tokens, "p": pages}
-        scores = term("score pages", "vector", "4 * L * H * d * B * m * p", self.reference, d=group.head_dim, **shape)
         top_k = term(
             "move page scores", "hbm", "12 * L * H * B * m * p", "fp32 scores, written once and read twice (estimate)",
             compulsory=False, **shape,
         )  # fmt: skip
         launches = np.where(pages > 0, 2.0 * group.layers, 0.0)
-        return Operator("quest", "choose pages", "attention", (scores, top_k), launches)
+        return Operator("quest", "choose pages", "attention", (top_k,), launches)

@@ -17,7 +17,8 @@ from kvwall.hardware.errors import ForbiddenError
 from kvwall.simulator.capacity import Capacity
 from kvwall.simulator.dense import dense_cache
 from kvwall.simulator.estimate import Axes, Estimate, estimate, estimate_grid
-from kvwall.simulator.roofline import Prices, price
+from kvwall.simulator.prices import Prices
+from kvwall.simulator.roofline import price
 from kvwall.simulator.setup import Setup
 from kvwall.simulator.stack import parse_stack, scheme_names
 from kvwall.simulator.traffic import _FUNCTIONS, UNITS, Operator, Term, Traffic
