@@ -1,0 +1,225 @@
+"""``kvwall plan``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import fields
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from kvwall.simulator.answers.plan import TOP, PlanAnswer, answer_plan
+from kvwall.simulator.answers.plan_rows import Candidate
+from kvwall.simulator.cli.options import Json, takes_inquiry
+from kvwall.simulator.cli.output import emit, milliseconds, table, three
+from kvwall.simulator.cli.plan_sketch import sketch
+from kvwall.simulator.inquiry import Inquiry
+from kvwall.simulator.planning.asking import Asked, ask
+from kvwall.simulator.planning.make import Progress, make_plan
+from kvwall.workloads.numbers import parse_count, parse_counts, parse_tokens
+
+#: A plan that takes longer than this shows its progress.
+_PATIENCE_S = 2.0
+#: Points of a Pareto front that are worth a drawing.
+_FRONT = 6
+#: Rejections shown, one per class of reason.
+_LOSERS = {"TPOT": "misses TPOT", "TTFT": "misses TTFT", "memory": "does not fit", "quality": "quality"}
+
+
+class Objective(StrEnum):
+    """What the best candidate is best in."""
+
+    cost = "cost"
+    throughput = "throughput"
+    latency = "latency"
+
+
+def _plan(
+    inquiry: Inquiry,
+    context: typer.Context,
+    input: Annotated[str | None, typer.Option(help="prompt tokens of a request", show_default=False)] = None,
+    output: Annotated[str | None, typer.Option(help="generated tokens of a request", show_default=False)] = None,
+    users: Annotated[str | None, typer.Option(help="concurrent users; as many as fit", show_default=False)] = None,
+    ttft_ms: Annotated[float | None, typer.Option(help="largest time to first token", show_default=False)] = None,
+    tpot_ms: Annotated[float | None, typer.Option(help="largest time per output token", show_default=False)] = None,
+    max_quality_loss: Annotated[
+        str | None, typer.Option(help="METRIC=VALUE: largest published loss, e.g. LongBench=1", show_default=False)
+    ] = None,
+    objective: Annotated[Objective | None, typer.Option(help="what to rank by", show_default=False)] = None,
+    schemes: Annotated[
+        str | None, typer.Option(help='stacks to try: "none;fp8;kivi:bits=2"', show_default=False)
+    ] = None,
+    batch: Annotated[
+        str | None, typer.Option(help="batches to try: 32, 1,8,64 or 1..256*2", show_default=False)
+    ] = None,
+    budget_usd_per_hour: Annotated[float | None, typer.Option(help="largest rent", show_default=False)] = None,
+    top: Annotated[int, typer.Option(min=1, help="candidates to list")] = TOP,
+    json: Json = False,
+) -> None:
+    """Choose split, weight format, scheme and batch for a workload; MODEL may be a scenario or left out."""
+    given = {field.name: getattr(inquiry, field.name) for field in fields(Inquiry) if _was_given(context, field.name)}
+    asked = Asked(
+        subject=given.pop("model", None),
+        on=given.pop("on", None),
+        input_tokens=None if input is None else parse_tokens(input, "--input"),
+        output_tokens=None if output is None else parse_tokens(output, "--output"),
+        users=None if users is None else parse_count(users, "--users"),
+        ttft_ms=ttft_ms,
+        tpot_ms=tpot_ms,
+        max_quality_loss=max_quality_loss,
+        objective=None if objective is None else objective.value,
+        schemes=schemes,
+        batches=None if batch is None else parse_counts(batch, "--batch"),
+        budget_usd_per_hour=budget_usd_per_hour,
+        options=given,
+    )
+    made = make_plan(ask(asked), _progress())
+    emit(answer_plan(made, top), json, lambda answer, screen: render(answer, screen, top))
+
+
+command = takes_inquiry(_plan, told_elsewhere=True)
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    """Whether an option was typed: only then does it stand over what a scenario says."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _progress() -> Progress:
+    """Progress on stderr, once a plan has tried the patience of a person at a terminal."""
+    start = time.monotonic()
+
+    def show(done: int, count: int) -> None:
+        if sys.stderr.isatty() and time.monotonic() - start > _PATIENCE_S:
+            end = "\r" if done < count else "\r\x1b[K"
+            sys.stderr.write(f"\rpriced {done} of {count} combinations{end}")
+            sys.stderr.flush()
+
+    return show
+
+
+def render(answer: PlanAnswer, screen: Console, top: int = TOP) -> None:
+    """The ranked table, the arithmetic of the pick, what lost and by how much, and the flags to copy."""
+    title = f"{answer.model} on {answer.gpus} x {answer.device_name}, {answer.engine}: {answer.load}"
+    screen.print(Text(title, style="bold"))
+    screen.print(Text(f"{_targets(answer)}; {answer.combination_count} combinations, {answer.reason}"))
+    if answer.candidates:
+        screen.print()
+        shown = [candidate for candidate in answer.candidates if candidate.rank <= top]
+        screen.print(_ranking(shown))
+        front = [candidate for candidate in answer.candidates if candidate.pareto]
+        if len(front) >= _FRONT:
+            screen.print(Text(sketch(front), no_wrap=True))
+        for line in _pick(answer):
+            screen.print(Text(line))
+    for line in _losers(answer):
+        screen.print(Text(line))
+    if answer.candidates:
+        screen.print(Text("start it with:"))
+        screen.print(Text(f"  {answer.candidates[0].engine_flags}"), soft_wrap=True)
+
+
+def _targets(answer: PlanAnswer) -> str:
+    limits = []
+    if answer.ttft_target_s is not None:
+        limits.append(f"TTFT <= {answer.ttft_target_s:g} s")
+    if answer.tpot_target_s is not None:
+        limits.append(f"TPOT <= {answer.tpot_target_s * 1e3:g} ms")
+    return f"best by {answer.objective}{', ' if limits else ''}{', '.join(limits)}"
+
+
+def _ranking(candidates: list[Candidate]) -> Any:
+    rows = [
+        (
+            f"{c.rank}{'*' if c.pareto else ''}",
+            c.scheme if c.offered else f"{c.scheme} ¹",
+            c.weights,
+            split(c),
+            f"{c.batch:,}",
+            three(c.ttft_s.mid),
+            f"{milliseconds(c.tpot_s.mid)} ({_short(c.tpot_s.low)}-{_short(c.tpot_s.high)})",
+            three(c.tokens_per_s.mid),
+            "-" if c.usd_per_million_tokens is None else three(c.usd_per_million_tokens),
+            _ties(c),
+        )
+        for c in candidates
+    ]
+    columns = ("", "scheme", "weights", "split", "batch", "TTFT s", "TPOT ms", "tok/s", "$/M", "tied with")
+    legend = "* on the Pareto front"
+    if any(not c.offered for c in candidates):
+        legend += "   ¹ the engine has no flag for it"
+    made = table("", columns, rows, left=4)
+    made.renderables.append(Text(legend, style="dim"))
+    return made
+
+
+def _short(seconds: float) -> str:
+    """Milliseconds with two digits: enough for the end of a band."""
+    return f"{seconds * 1e3:.0f}" if seconds >= 0.01 else f"{seconds * 1e3:.1f}"
+
+
+def split(candidate: Candidate) -> str:
+    """The degrees that are not 1, as people write them."""
+    named = [(name, getattr(candidate, name)) for name in ("tp", "pp", "dp", "ep", "attn_dp")]
+    return " ".join(f"{name}{degree}" for name, degree in named if degree > 1) or "tp1"
+
+
+def _ties(candidate: Candidate) -> str:
+    """Ranks as a short list: runs of neighbours as ``2-5``."""
+    runs: list[list[int]] = []
+    for rank in candidate.tied_with:
+        if runs and rank == runs[-1][-1] + 1:
+            runs[-1].append(rank)
+        else:
+            runs.append([rank])
+    told = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    return ",".join(told[:3]) + ("..." if len(told) > 3 else "")
+
+
+def _pick(answer: PlanAnswer) -> Iterator[str]:
+    """The arithmetic of the first rank, and the first that the engine offers as it is."""
+    c = answer.candidates[0]
+    per_step = f" / {c.tokens_per_step:.2f} tokens" if c.tokens_per_step != 1 else ""
+    step = f"{milliseconds(c.step_s)} ms step{per_step} (ideal {milliseconds(c.ideal_step_s)})"
+    others = f"{milliseconds(c.others_prefill_s)} ms of others' prefills ({three(c.prefill_s)} s each alone)"
+    yield f"pick: TPOT = {step} + {others} = {milliseconds(c.tpot_s.mid)} ms"
+    wait = f", {three(c.wait_s)} s of it waiting for a place" if c.wait_s else ""
+    answer_s = c.ttft_s.mid - c.wait_s + answer.output_tokens * c.tpot_s.mid
+    rate = f"{c.batch:,} in flight x {answer.output_tokens:,.0f} tokens / {three(answer_s)} s an answer"
+    yield f"      TTFT {three(c.ttft_s.mid)} s{wait}; {rate} = {three(c.tokens_per_s.mid)} tokens/s"
+    if c.usd_per_million_tokens is not None and answer.usd_per_hour is not None:
+        hourly = c.tokens_per_s.mid * 3600 / 1e6 * answer.utilization
+        paid = f" at {answer.utilization:.0%} of paid hours" if answer.utilization < 1 else ""
+        price = three(c.usd_per_million_tokens)
+        yield f"      {answer.usd_per_hour:.2f} $/h / {three(hourly)} M tokens/h{paid} = {price} $ per million tokens"
+    held = f"{c.max_concurrency.mid:,.0f} ({c.max_concurrency.low:,.0f}-{c.max_concurrency.high:,.0f})"
+    yield f"      a replica holds {held} such sequences, {c.kv_tokens.mid:,.0f} tokens of cache"
+    offered = next((other for other in answer.candidates if other.offered), None)
+    if offered is not None and offered is not c:
+        ratio = c.tokens_per_s.mid / offered.tokens_per_s.mid
+        what = f"rank {offered.rank}, {offered.scheme}, {offered.weights}, {split(offered)}"
+        yield f"best that {answer.engine} offers as it is: {what}; the pick makes {ratio:.2f} x its tokens/s"
+
+
+def _losers(answer: PlanAnswer) -> Iterator[str]:
+    """Per class of reason: how many lost, and the one that lost by least."""
+    for kind, words in _LOSERS.items():
+        lost = [row for row in answer.rejected if row.kind == kind]
+        if not lost:
+            continue
+        best = min(lost, key=lambda row: row.ratio or float("inf"))
+        where = " ".join(
+            part for part in (best.scheme, best.weights, f"tp{best.tp} pp{best.pp} dp{best.dp}") if best.tp
+        )
+        ratio = f" ({best.ratio:.2f} x its limit)" if best.ratio else ""
+        reason = best.reason.removeprefix("does not fit: ")
+        yield f"{words}: {len(lost)}, nearest {where or best.scheme}: {reason}{ratio}"
+    for row in answer.rejected:
+        if row.kind in {"architecture", "split"}:
+            yield f"cannot be: {row.reason}"

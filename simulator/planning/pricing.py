@@ -1,0 +1,183 @@
+"""The price of one combination over its batches: what fits first, then service figures for every batch at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kvwall.simulator.capacity import Capacity
+from kvwall.simulator.estimate import Axes, Band, estimate
+from kvwall.simulator.planning.combinations import Combination, Rejected
+from kvwall.simulator.planning.load import Load
+from kvwall.simulator.planning.question import Question
+from kvwall.simulator.planning.service import Kernels, Service, protocol_of, serve
+from kvwall.simulator.setup import Setup
+from kvwall.simulator.traffic import Array
+
+#: Neighbouring batches of the grid differ by a fifth: finer than any model of the time per token.
+_GRID_RATIO = 2.0**0.25
+#: Sequences that one rank is asked to decode at most.
+_MOST_SEQUENCES = 65536
+_GIB = 2.0**30
+
+
+@dataclass(frozen=True)
+class Priced:
+    """Service figures of one combination; arrays over its batches.
+
+    :ivar batch: sequences decoded at once in the whole deployment
+    :ivar low: service at the low end of the band of times; ``mid`` and ``high`` likewise
+    :ivar kernels: times at the middle of the band
+    :ivar capacity: memory of one replica, for the mean sequence once it is complete
+    :ivar usd_per_million_tokens: generated tokens; ``None`` where no price is known
+    """
+
+    combination: Combination
+    batch: Array
+    low: Service
+    mid: Service
+    high: Service
+    kernels: Kernels
+    ideal_step_s: Array
+    capacity: Capacity
+    usd_per_million_tokens: Array | None
+
+
+def priced(combination: Combination, question: Question) -> Priced | Rejected:
+    """``combination`` over all batches that fit and that its users can fill, or why none does."""
+    setup, load = combination.setup, question.load
+    capacity = Capacity(setup, load.complete_context_tokens)
+    held, longest = _held(capacity, load)
+    refusal = _refusal(capacity, load, min(held, longest))
+    if refusal is not None:
+        return combination.rejected(refusal[0], "memory", refusal[1])
+    d = setup.deployment
+    unit = d.dp * d.attn_dp
+    most = int(min(held, _MOST_SEQUENCES))
+    if setup.max_num_seqs is not None:
+        most = min(most, max(1, setup.max_num_seqs // d.attn_dp))
+    per_rank = _grid(most, unit, load.users, question.freedom.batches)
+    if per_rank.size == 0:
+        holds = f"{most * unit:,} sequences of {load.complete_context_tokens:,} tokens fit"
+        return combination.rejected(f"does not fit: no batch of --batch does ({holds})", "memory")
+    return _price(combination, load, per_rank, capacity)
+
+
+def _held(capacity: Capacity, load: Load) -> tuple[float, float]:
+    """Sequences that one rank holds at once: of mean complete length, and of the longest request."""
+    lengths = np.array([load.complete_context_tokens, load.peak_context_tokens], dtype=np.float64)
+    stated = capacity.setup.overrides.kv_tokens
+    if stated is not None:
+        mean, longest = stated / lengths / capacity.setup.deployment.attn_dp
+    else:
+        mean, longest = np.broadcast_to(capacity.held(capacity.kv.mid, lengths), lengths.shape)
+    return float(mean), float(longest)
+
+
+def _refusal(capacity: Capacity, load: Load, held: float) -> tuple[str, float | None] | None:
+    """Why the cache pool cannot hold what is asked, and by which factor; or ``None``.
+
+    :param held: requests of the longest kind, or mean ones where these are fewer, that a rank holds
+    """
+    setup, weights, reserve = capacity.setup, capacity.weights.mid, capacity.reserve.total.mid
+    if setup.overrides.kv_bytes is None and setup.overrides.kv_tokens is None and capacity.pool.mid <= 0:
+        usable = capacity.pool.mid + weights + reserve
+        return (
+            f"does not fit: weights {weights / _GIB:.1f} GiB and reserve {reserve / _GIB:.1f} GiB exceed the "
+            f"{usable / _GIB:.1f} GiB that a rank may use",
+            (weights + reserve) / usable if usable > 0 else None,
+        )
+    if held < 1:
+        return (
+            f"does not fit: a cache pool of {capacity.kv.mid / _GIB:.1f} GiB a rank holds {held:.2f} of one request of "
+            f"{load.peak_context_tokens:,} tokens",
+            1 / held if held > 0 else None,
+        )
+    return None
+
+
+def _grid(most: int, unit: int, users: int | None, asked: tuple[int, ...] | None) -> Array:
+    """Whole sequences per rank to price: those asked for, or a geometric grid up to what fits and what users fill."""
+    if asked is not None:
+        wanted = np.unique(-(-np.asarray(asked) // unit))
+        return np.asarray(wanted[(wanted >= 1) & (wanted <= most)], dtype=np.float64)
+    top = most if users is None else min(most, -(-users // unit))
+    steps = np.arange(np.log(max(top, 1)) / np.log(_GRID_RATIO) + 1)
+    counts = np.unique(np.append(np.minimum(np.round(_GRID_RATIO**steps), top), top))
+    return np.asarray(counts[counts >= 1], dtype=np.float64)
+
+
+def _price(combination: Combination, load: Load, per_rank: Array, capacity: Capacity) -> Priced:
+    setup = combination.setup
+    d = setup.deployment
+    unit = d.dp * d.attn_dp
+    # The first column is one sequence without a context: what a pass costs before any prompt is in it.
+    sequences = np.append(1.0, per_rank) * unit
+    context = np.append(1.0, np.full(per_rank.size, load.decode_context_tokens))
+    generated = np.append(0.0, np.full(per_rank.size, load.decode_generated_tokens))
+    decode = estimate(setup, Axes(sequences, context, generated=generated), keep_lines=False)
+    prefill = estimate(setup, Axes(float(unit), load.inputs, "prefill"), keep_lines=False)
+    experts = setup.expert_layers > 0
+    protocol = protocol_of(setup.engine.engine, experts)
+    batch = per_rank * unit
+    if load.users is not None:
+        batch = np.minimum(batch, load.users)
+    passes = _passes(setup, load)
+    emitted = setup.speculation.emitted if setup.speculation else 1.0
+    served: dict[str, Service] = {}
+    kernels: dict[str, Kernels] = {}
+    for level in ("low", "mid", "high"):
+        kernels[level] = _kernels(decode.step_s, prefill.step_s, level, load, passes, setup)
+        served[level] = serve(kernels[level], per_rank * d.attn_dp, batch, load, protocol, emitted)
+    kept = _needed(served["mid"].users, load.users)
+    hourly, rate = setup.usd_per_hour, served["mid"].tokens_per_s
+    usd = None if hourly is None else hourly / 3600 / rate * 1e6 / setup.paid_utilization
+    return Priced(
+        combination,
+        batch[kept],
+        _cut(served["low"], kept),
+        _cut(served["mid"], kept),
+        _cut(served["high"], kept),
+        Kernels(kernels["mid"].step_s[kept], *_scalars(kernels["mid"])),
+        np.broadcast_to(np.asarray(decode.ideal_s), sequences.shape)[1:][kept],
+        capacity,
+        None if usd is None else usd[kept],
+    )
+
+
+def _scalars(kernels: Kernels) -> tuple[float, float, float]:
+    return kernels.prefill_s, kernels.added_s, kernels.occupied_s
+
+
+def _passes(setup: Setup, load: Load) -> Array:
+    """Passes of the engine that the prefill of each class takes."""
+    tokens = np.maximum(1.0, load.inputs - load.prefixes) * setup.deployment.attn_dp
+    return np.maximum(1.0, np.ceil(tokens / setup.batched_tokens))
+
+
+def _kernels(step: Band, prefill: Band, level: str, load: Load, passes: Array, setup: Setup) -> Kernels:
+    """Kernel times at one end of the band, prefills averaged over the requests."""
+    steps = np.broadcast_to(np.asarray(getattr(step, level)), np.shape(step.mid))
+    whole = np.broadcast_to(np.asarray(getattr(prefill, level)), load.inputs.shape)
+    # A chunk rides in a step that reads the weights and launches its kernels anyway.
+    added = np.maximum(0.0, whole - passes * steps[0])
+    mean_added = float(load.shares @ added)
+    d = setup.deployment
+    return Kernels(steps[1:], float(load.shares @ whole), mean_added, mean_added / (d.pp * d.attn_dp))
+
+
+def _needed(served_users: Array, users: int | None) -> Array:
+    """Which batches make sense: up to the first that serves all users without a wait."""
+    if users is None:
+        return np.ones(served_users.shape, dtype=np.bool_)
+    enough = served_users >= users * (1 - 1e-9)
+    first = int(np.argmax(enough)) if enough.any() else served_users.size - 1
+    return np.asarray(np.arange(served_users.size) <= first)
+
+
+def _cut(service: Service, kept: Array) -> Service:
+    s = service
+    return Service(
+        s.tpot_s[kept], s.ttft_s[kept], s.response_s[kept], s.wait_s[kept], s.tokens_per_s[kept], s.users[kept]
+    )
