@@ -70,7 +70,8 @@ class DoctorAnswer(Answer):
         """What of the shipped data does not load."""
         if not self.errors:
             return None
-        return f"{len(self.errors)} shipped files do not load: reinstall kvwall (first: {self.errors[0]})"
+        verb = "does" if len(self.errors) == 1 else "do"
+        return f"{len(self.errors)} of the shipped files {verb} not load: reinstall kvwall (first: {self.errors[0]})"
 
 
 def doctor() -> DoctorAnswer:

@@ -7,6 +7,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
+from pydantic.json_schema import GenerateJsonSchema
+
 import kvwall.simulator.answers as answers_folder
 from kvwall.hardware.errors import InputError, canonical, unknown_name
 from kvwall.simulator.answers.base import SCHEMA_VERSION, Answer, kvwall_version
@@ -15,6 +17,14 @@ from kvwall.simulator.answers.base import SCHEMA_VERSION, Answer, kvwall_version
 _MODULES = {"list": "catalogue"}
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+class _PrintedWhole(GenerateJsonSchema):
+    """A schema in which every key is required: a document is printed with its defaults."""
+
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        """Always."""
+        return True
 
 
 def schema(command: str) -> dict[str, Any]:
@@ -30,7 +40,7 @@ def schema(command: str) -> dict[str, Any]:
         "kvwall_version": kvwall_version(),
         "assumptions": [],
         "warnings": [],
-        **made.model_json_schema(mode="serialization"),
+        **made.model_json_schema(mode="serialization", schema_generator=_PrintedWhole),
     }
 
 

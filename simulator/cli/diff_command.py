@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from kvwall.simulator.answers.diff import DiffAnswer, FigureChange, PointChange, diff
+from kvwall.simulator.answers.changes import FigureChange, PointChange
+from kvwall.simulator.answers.diff import DiffAnswer, diff
 from kvwall.simulator.answers.saved import Scalar
 from kvwall.simulator.cli.options import Json
 from kvwall.simulator.cli.output import emit, milliseconds, table, three
@@ -18,8 +19,8 @@ from kvwall.simulator.cli.output import emit, milliseconds, table, three
 _MOST_TERMS = 12
 _MOST_POINTS = 20
 
-#: Figures that are sentences about other figures.
-_SENTENCES = frozenset({"reason", "device_name"})
+#: Figures that only say in words what others say.
+_IN_WORDS = frozenset({"reason", "device_name"})
 
 #: A longer text would push the numbers off the screen.
 _LONGEST_TEXT = 36
@@ -52,7 +53,7 @@ def _print_figures(title: str, changes: tuple[FigureChange, ...], screen: Consol
     rows = [
         (c.key, _shown(c.a), _shown(c.b), "" if c.ratio is None else f"x {three(c.ratio)}")
         for c in changes
-        if c.key not in _SENTENCES
+        if c.key not in _IN_WORDS
     ]
     if rows:
         screen.print(table(title, ("", "A", "B", "B / A"), rows))
@@ -83,8 +84,8 @@ def _print_terms(point: PointChange, screen: Console) -> None:
     ]
     rest = point.terms[_MOST_TERMS:]
     if rest:
-        sums = [sum(values) for values in zip(*((t.a_s, t.b_s, t.delta_s, t.share) for t in rest), strict=True)]
-        rows.append((f"{len(rest)} smaller", "", *(milliseconds(value) for value in sums[:3]), f"{sums[3]:.1%}"))
+        a_s, b_s, delta_s = (milliseconds(sum(getattr(t, key) for t in rest)) for key in ("a_s", "b_s", "delta_s"))
+        rows.append((f"{len(rest)} smaller", "", a_s, b_s, delta_s, f"{sum(t.share for t in rest):.1%}"))
     where = point.a if point.a == point.b else f"{point.a} | {point.b}"
     columns = ("operator", "term", "A ms", "B ms", "B - A", "share")
     screen.print(table(f"terms at {where}", columns, rows, left=2))

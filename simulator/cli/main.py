@@ -36,6 +36,9 @@ COMMANDS: dict[str, str] = {
     "doctor": "this machine, its GPUs, and what is missing",
 }
 
+#: Exit status after Ctrl-C, as shells count it: 128 + SIGINT.
+_INTERRUPTED = 130
+
 #: Below the list of commands.
 _EPILOG = (
     "Try kvwall plan, or kvwall fit llama-3.1-70b --on h100:8 --context 32k. Every command prints JSON with --json."
@@ -63,7 +66,7 @@ def main(arguments: list[str]) -> int:
     except KvwallError as error:
         return _complain(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted", 130)
+        return _complain("interrupted", _INTERRUPTED)
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -72,6 +75,8 @@ def main(arguments: list[str]) -> int:
     except _UsageError as error:
         asked = f"kvwall {arguments[0]}" if arguments and not arguments[0].startswith("-") else "kvwall"
         return _complain(f"{error.format_message().rstrip('.')} (see {asked} --help)", 2)
+    if result == _INTERRUPTED:  # the option parser turns Ctrl-C into a status of its own
+        return _complain("interrupted", _INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 

@@ -80,7 +80,7 @@ def footnotes(answer: Answer, screen: Console) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, left: int = 1, whole: int = 0) -> Group:
-    """A titled table whose first ``left`` columns are text, whose others are numbers; the first ``whole`` never fold."""
+    """A titled table: the first ``left`` columns are text, the others numbers; the first ``whole`` never fold."""
     made = Table(header_style="bold", box=None, pad_edge=False)
     for position, column in enumerate(columns):
         justify: Literal["left", "right"] = "left" if position < left else "right"
