@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -10,18 +9,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
 
-from kvwall.hardware.device import Peaks
 from kvwall.hardware.errors import ForbiddenError
 from kvwall.simulator.capacity import Capacity
 from kvwall.simulator.dense import dense_cache
 from kvwall.simulator.estimate import Axes, Estimate, estimate, estimate_grid
-from kvwall.simulator.prices import Prices
-from kvwall.simulator.roofline import price
 from kvwall.simulator.setup import Setup
 from kvwall.simulator.stack import parse_stack, scheme_names
-from kvwall.simulator.traffic import _FUNCTIONS, UNITS, Operator, Term, Traffic
+from kvwall.simulator.traffic import _FUNCTIONS, UNITS
 from kvwall.workloads.model_lookup import find_model
 
 STACKS = (
@@ -197,93 +192,6 @@ def test_what_is_smaller_fits_where_more_does(setup_of: Any, data: st.DataObject
     fits = np.asarray(capacity.fits(batch, blocks * 128.0))
     assert np.all(fits[:-1] >= fits[1:])
     assert np.all(fits[:, :-1] >= fits[:, 1:])
-
-
-def in_other_seconds(thing: Any, factor: float, scale: float = 1.0) -> Any:
-    """``thing`` with every time multiplied, every rate, power and hourly price divided by ``factor``."""
-    if isinstance(thing, Peaks):
-        scale = 1 / factor
-    if isinstance(thing, BaseModel):
-        changed = {
-            name: in_other_seconds(getattr(thing, name), factor, _scale(name, factor, scale))
-            for name in type(thing).model_fields
-        }
-        return thing.model_copy(update=changed)
-    if isinstance(thing, dict):
-        return {key: in_other_seconds(value, factor, scale) for key, value in thing.items()}
-    if isinstance(thing, float | int) and not isinstance(thing, bool) and scale != 1.0:
-        return thing * scale
-    return thing
-
-
-def _scale(name: str, factor: float, inherited: float) -> float:
-    if name.endswith(("_per_s", "_w", "_hour_usd", "low_usd", "high_usd", "_hz")):
-        return 1 / factor
-    return factor if name.endswith("_s") else inherited
-
-
-@in_both_phases
-@pytest.mark.parametrize("scheme", STACKS)
-def test_a_change_of_the_unit_of_time(setup_of: Any, scheme: str, phase: Any) -> None:
-    setup: Setup = setup_of(scheme=scheme, on="h100:8", eager=phase == "prefill")
-    system = setup.system
-    slow = replace(
-        setup,
-        system=replace(
-            system, device=in_other_seconds(system.device, 1000.0), node=in_other_seconds(system.node, 1000.0)
-        ),
-        engine=in_other_seconds(setup.engine, 1000.0),
-        calibration=in_other_seconds(setup.calibration, 1000.0),
-    )
-    axes = Axes(np.array([1.0, 30.0, 400.0]), np.array([100.0, 8192.0, 100_000.0]), phase)
-    before, after = estimate(setup, axes, keep_lines=False), estimate(slow, axes, keep_lines=False)
-    for name, value in values(before).items():
-        factor = 1000.0 if name in {"ideal_s", "low", "mid", "high"} else 1.0
-        np.testing.assert_allclose(values(after)[name], np.asarray(value) * factor, rtol=1e-12, err_msg=name)
-    np.testing.assert_allclose(after.tokens_per_s.mid * 1000, before.tokens_per_s.mid, rtol=1e-12)
-    assert before.usd_per_million_tokens is not None
-    assert after.usd_per_million_tokens is not None
-    np.testing.assert_allclose(after.usd_per_million_tokens, before.usd_per_million_tokens, rtol=1e-12)
-
-
-BYTES = frozenset(resource for resource, unit in UNITS.items() if unit == "bytes")
-
-
-def in_other_bytes(thing: Any, factor: float) -> Any:
-    """``thing`` with every rate of bytes multiplied by ``factor``."""
-    if not isinstance(thing, BaseModel):
-        return thing
-    changed = {}
-    for name in type(thing).model_fields:
-        value = getattr(thing, name)
-        changed[name] = value * factor if name.endswith("bytes_per_s") and value else in_other_bytes(value, factor)
-    return thing.model_copy(update=changed)
-
-
-@pytest.mark.parametrize("scheme", ["none", "quest", "palu+offload", "offload:attend=host", "offload:to=ssd"])
-def test_a_change_of_the_unit_of_bytes(setup_of: Any, scheme: str) -> None:
-    setup: Setup = setup_of(scheme=scheme, on="h100:8")
-    found = estimate(setup, Axes(np.array([1.0, 30.0]), 8192.0))
-    operators = {}
-    for line in found.lines:
-        if line.term.symbols:
-            operators.setdefault((line.owner, line.operator), []).append(line.term)
-
-    def traffic(factor: float) -> Traffic:
-        def scaled(t: Term) -> Term:
-            return replace(t, amount=t.amount * factor) if t.resource in BYTES else t
-
-        return Traffic(
-            tuple(Operator(owner, name, "attention", tuple(map(scaled, ts))) for (owner, name), ts in operators.items())
-        )
-
-    other = replace(
-        setup.system, device=in_other_bytes(setup.system.device, 8.0), node=in_other_bytes(setup.system.node, 8.0)
-    )
-    for calibration in (None, setup.calibration):
-        before = price(traffic(1.0), Prices(setup.system, calibration)).step_s
-        after = price(traffic(8.0), Prices(other, calibration)).step_s
-        np.testing.assert_allclose(after, before, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
