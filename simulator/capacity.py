@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from kvwall.simulator.cache import Place
 from kvwall.simulator.dense import Paging, dense_cache
 from kvwall.simulator.pages import PageLayout, page_layout
 from kvwall.simulator.pool import kv_pool, loaded_weights
@@ -117,12 +118,15 @@ class Capacity:
             pages = layout.state_pages * layout.page_bytes / layout.largest_state_bytes
         return Paging(block, extra, pages, engine.window_spare_blocks)
 
-    def sequence_bytes(self, context: Numeric, paging: Paging | None = None, sequences: Numeric = 1.0) -> Array:
-        """Device memory of one of ``sequences`` sequences of ``context`` tokens on the fullest rank, in whole blocks.
+    def sequence_bytes(
+        self, context: Numeric, paging: Paging | None = None, sequences: Numeric = 1.0, place: Place = "hbm"
+    ) -> Array:
+        """Memory in ``place`` of one of ``sequences`` sequences of ``context`` tokens on the fullest rank, in whole blocks.
 
         :param context: tokens per sequence
         :param paging: blocks to round to; the engine's unless given
         :param sequences: sequences on the rank, over which a shared prefix is spread
+        :param place: device memory unless given
         """
         s = self.setup
         dense = dense_cache(s.model, sequences, context, paging=paging or self.paging)
@@ -131,7 +135,7 @@ class Capacity:
         for group in cache.groups:
             for tensor in group.tensors:
                 share = tensor.share(s.deployment.attention_tp) / (1 if tensor.divisible else s.deployment.dcp)
-                total = total + group.layers * share * tensor.stored_bytes("hbm")
+                total = total + group.layers * share * tensor.stored_bytes(place)
         return np.asarray(total * stage_share(s.model.layers, s.deployment.pp))
 
     @cached_property
@@ -236,4 +240,17 @@ class Capacity:
             return np.asarray(np.ceil(np.asarray(batch) / d.dp) * context <= self.setup.overrides.kv_tokens)
         needed = per_rank * self.sequence_bytes(context, sequences=per_rank)
         pool_ok = self.pool.mid > 0 or self.setup.overrides.kv_bytes is not None
-        return np.asarray((needed <= self.kv.mid) & (per_rank <= self.held(self.kv.mid, context)) & pool_ok)
+        on_device = (needed <= self.kv.mid) & (per_rank <= self.held(self.kv.mid, context)) & pool_ok
+        return np.asarray(on_device & self._fits_beside(per_rank, context))
+
+    def _fits_beside(self, per_rank: Array, context: Numeric) -> Array:
+        """Whether what a scheme keeps in host memory and on drives fits into a device's part of them."""
+        system = self.setup.system
+        room: dict[Place, float] = {
+            "host": system.host_memory_per_device_bytes,
+            "ssd": system.node.host.ssd_bytes / system.devices_per_host,
+        }
+        fits = np.ones(np.broadcast_shapes(np.shape(per_rank), np.shape(context)), dtype=np.bool_)
+        for place, bytes_there in room.items():
+            fits = fits & (per_rank * self.sequence_bytes(context, sequences=per_rank, place=place) <= bytes_there)
+        return fits

@@ -64,13 +64,19 @@ def render(answer: CompareAnswer, screen: Console) -> None:
 
 
 def _quality(answer: CompareAnswer, screen: Console) -> None:
-    """Published quality of the schemes shown, one line per figure, three a scheme at most."""
-    seen: set[str] = set()
+    """Published quality: for each scheme the figures of the setting nearest to the one asked for, three at most."""
+    shown: set[str] = set()
     for row in answer.rows:
-        if isinstance(row, RefusedRow) or row.scheme in seen:
+        if isinstance(row, RefusedRow):
             continue
-        seen.add(row.scheme)
-        for entry in row.quality[:3]:
-            change = f"{entry.baseline:g} -> {entry.value:g}"
-            text = f"{entry.scheme} ({entry.setting}) on {entry.model}: {entry.metric} {change} [{entry.source}]"
-            screen.print(Text(text, style="dim"))
+        for name in dict.fromkeys(entry.scheme for entry in row.quality):
+            if name in shown:
+                continue
+            shown.add(name)
+            options = row.scheme.partition(":")[2].split(",")
+            entries = [entry for entry in row.quality if entry.scheme == name]
+            entries.sort(key=lambda entry: -sum(option in entry.setting for option in options if option))
+            for entry in entries[:3]:
+                change = f"{entry.baseline:g} -> {entry.value:g}"
+                text = f"{name} ({entry.setting}) on {entry.model}: {entry.metric} {change} [{entry.source}]"
+                screen.print(Text(text, style="dim"))
