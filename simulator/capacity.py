@@ -121,7 +121,7 @@ class Capacity:
     def sequence_bytes(
         self, context: Numeric, paging: Paging | None = None, sequences: Numeric = 1.0, place: Place = "hbm"
     ) -> Array:
-        """Memory in ``place`` of one of ``sequences`` sequences of ``context`` tokens on the fullest rank, in whole blocks.
+        """Memory in ``place`` of one of ``sequences`` sequences of ``context`` tokens, on the fullest rank, in blocks.
 
         :param context: tokens per sequence
         :param paging: blocks to round to; the engine's unless given
@@ -250,7 +250,8 @@ class Capacity:
             "host": system.host_memory_per_device_bytes,
             "ssd": system.node.host.ssd_bytes / system.devices_per_host,
         }
-        fits = np.ones(np.broadcast_shapes(np.shape(per_rank), np.shape(context)), dtype=np.bool_)
+        fits: Array = np.ones(np.broadcast_shapes(np.shape(per_rank), np.shape(context)))
         for place, bytes_there in room.items():
-            fits = fits & (per_rank * self.sequence_bytes(context, sequences=per_rank, place=place) <= bytes_there)
-        return fits
+            needed = per_rank * self.sequence_bytes(context, sequences=per_rank, place=place)
+            fits = fits * (needed <= bytes_there)
+        return fits > 0
