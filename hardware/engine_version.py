@@ -9,8 +9,8 @@ from kvwall.hardware.errors import InputError, canonical, unknown_name
 from kvwall.hardware.validation import shortened
 
 _NEWEST = frozenset({"latest", "main", "newest", "nightly"})
-_VERSION = re.compile(r"v?(\d+(?:\.\d+)*)(?:[-.+]?[a-z][a-z0-9.+]*|\.x)?(?:\+.*)?", re.IGNORECASE)
-_MONTH = re.compile(r"(20\d\d)(?:-(\d\d)(?:-\d\d)?)?")
+_VERSION = re.compile(r"v?([0-9]{1,9}(?:\.[0-9]{1,9})*)(?:[-.+]?[a-z][a-z0-9.+]*|\.x)?(?:\+.*)?", re.IGNORECASE)
+_MONTH = re.compile(r"(20[0-9]{2})(?:-([0-9]{2})(?:-[0-9]{2})?)?")
 
 
 def engine_families() -> dict[str, tuple[str, ...]]:

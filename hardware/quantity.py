@@ -14,6 +14,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 from quantiphy import InvalidNumber, Quantity
 
+from kvwall.hardware.validation import shortened
+
 _SPELLINGS = {
     "OP/s": "FLOP/s",
     "FLOPS": "FLOP/s",
@@ -64,9 +66,7 @@ def _parse_text(text: str) -> tuple[float, str]:
 
 
 def _shown(value: Any) -> str:
-    """``value`` as an error shows it: at most 40 characters."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:40]}..."
+    return shortened(value, 43)
 
 
 def parse_quantity(value: Any, unit: str, lowest: float, highest: float, example: str) -> float:

@@ -40,7 +40,12 @@ _NO_KEY = re.compile(r"function-|constrained-|literal\[|(float|int|str|bool|none
 
 def shortened(value: Any, longest: int = 60) -> str:
     """``value`` as an error shows it: one line of at most ``longest`` characters."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return "a number of thousands of digits"
+    except RecursionError:
+        return "something nested too deeply"
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
@@ -66,7 +71,7 @@ def explain_validation(error: ValidationError, document: type[BaseModel]) -> str
     if first["type"] == "missing":
         return f"missing key '{key}'{more}"
     message = " or ".join(dict.fromkeys(_told(problem) for problem in problems)).replace(" or expected ", " or ")
-    value = repr(first.get("input"))
+    value = shortened(first["input"], 61)
     shown = "" if value in message or len(value) > 60 else f" (found {value})"
     return f"{key}: {message}{shown}{more}"
 
@@ -92,7 +97,8 @@ def _told(problem: Mapping[str, Any]) -> str:
         names = list(dict.fromkeys(text or number for text, number in values if (text or number) != "or"))
         listed = names if all(re.fullmatch(r"[0-9.]+", name) for name in names) else [repr(name) for name in names]
         wanted = f"{', '.join(listed[:-1])} or {listed[-1]}" if len(listed) > 1 else listed[0]
-        return f"expected {wanted}{suggestion(str(problem['input']), names)}"
+        given = problem["input"]
+        return f"expected {wanted}{suggestion(given, names) if isinstance(given, str) else ''}"
     if kind == "union_tag_invalid":
         return f"unknown kind {shortened(context['tag'])} (allowed: {context['expected_tags']})"
     for limit, words in _LIMITS.items():
