@@ -56,8 +56,9 @@ def diff(a: Path, b: Path) -> DiffAnswer:
 
 def _pair(first: SavedAnswer, second: SavedAnswer) -> tuple[list[tuple[SavedPoint, SavedPoint]], list[str]]:
     """Points of both answers in pairs, and what has no partner."""
-    others = {point.key: point for point in second.points}
-    pairs = [(point, others[point.key]) for point in first.points if point.key in others]
+    others = {point.key: point for point in reversed(second.points)}
+    ours = {point.key: point for point in reversed(first.points)}
+    pairs = [(point, others[point.key]) for point in first.points if ours[point.key] is point and point.key in others]
     if not pairs:
         pairs = list(zip(first.points, second.points, strict=False))
         left = abs(len(first.points) - len(second.points))
@@ -108,7 +109,8 @@ def _plan_verdict(first: SavedAnswer, second: SavedAnswer) -> str:
     best, other = first.points[0], second.points[0]
     named = f"same best: {best.label}" if best.key == other.key else f"best of A: {best.label}; of B: {other.label}"
     changes = {change.key: change for change in figure_changes(best.figures, other.figures)}
-    gains = [f"{key} x {changes[key].ratio:.2f}" for key in _PLAN_FIGURES if key in changes and changes[key].ratio]
+    ratios = [(key, changes[key].ratio) for key in _PLAN_FIGURES if key in changes]
+    gains = [f"{key} x {ratio:.2f}" for key, ratio in ratios if ratio is not None and f"{ratio:.2f}" != "1.00"]
     return f"{named}{'; ' if gains else ''}{', '.join(gains)}"
 
 

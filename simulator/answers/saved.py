@@ -30,7 +30,7 @@ _KEYS: dict[str, tuple[tuple[str, ...], str]] = {
     "step": (("batch", "context", "query_tokens"), "step_s"),
     "explain": (("batch", "context"), "step_s"),
     "compare": (("scheme", "batch", "context"), "step_s"),
-    "plan": (("scheme", "weights", "tp", "pp", "dp"), "tpot_s"),
+    "plan": (("scheme", "weights", "tp", "pp", "dp", "batch"), "tpot_s"),
 }
 
 Scalar = str | bool | int | float | None
@@ -72,7 +72,7 @@ class SavedPoint:
     def label(self) -> str:
         """The key in words; one new token per sequence goes without saying."""
         said = [(name, value) for name, value in self.key if (name, value) != ("query_tokens", 1)]
-        return ", ".join(f"{name} {value:,}" if isinstance(value, int) else str(value) for name, value in said)
+        return ", ".join(f"{name} {value:,}" if isinstance(value, (int, float)) else str(value) for name, value in said)
 
 
 @dataclass(frozen=True)
