@@ -76,21 +76,22 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def read_text(path: Path, largest_bytes: int = LARGEST_FILE_BYTES) -> str:
     """The text of ``path``; an error for what is missing, a folder, too large, binary or not UTF-8."""
+    where = str(path) if len(str(path)) <= 300 else shortened(str(path))
     try:
         size = path.stat().st_size
         if path.is_dir():
-            raise InputError(f"{path}: is a folder, expected a file")
+            raise InputError(f"{where}: is a folder, expected a file")
         if size > largest_bytes:
-            raise InputError(f"{path}: {size:,} bytes is too large (at most {largest_bytes:,})")
+            raise InputError(f"{where}: {size:,} bytes is too large (at most {largest_bytes:,})")
         raw = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise InputError(f"{where}: cannot be read ({error.strerror or error})") from None
     if b"\0" in raw:
-        raise InputError(f"{path}: is a binary file, expected text")
+        raise InputError(f"{where}: is a binary file, expected text")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+        raise InputError(f"{where}: is not UTF-8 text (byte {error.start})") from None
 
 
 def parse_mapping(text: str, where: str) -> dict[str, Any]:
