@@ -169,7 +169,8 @@ def test_answers_of_plan(run, files):
 
     answer = diff_of(run, files(plan(candidate("none", 2.0)), plan(candidate("fp8", 1.0), candidate("none", 2.0))))
     assert answer["verdict"] == (
-        "best of A: none, fp8, tp 2, pp 1, dp 1, batch 8; of B: fp8, fp8, tp 2, pp 1, dp 1, batch 8; usd_per_million_tokens x 0.50"
+        "best of A: none, fp8, tp 2, pp 1, dp 1, batch 8; "
+        "of B: fp8, fp8, tp 2, pp 1, dp 1, batch 8; usd_per_million_tokens x 0.50"
     )
     assert [pair["a"] for pair in answer["points"]] == ["none, fp8, tp 2, pp 1, dp 1, batch 8"]
     assert diff_of(run, files(plan(candidate("none", 2.0)), plan()))["verdict"] == "B found no plan"
