@@ -241,17 +241,18 @@ class Capacity:
         needed = per_rank * self.sequence_bytes(context, sequences=per_rank)
         pool_ok = self.pool.mid > 0 or self.setup.overrides.kv_bytes is not None
         on_device = (needed <= self.kv.mid) & (per_rank <= self.held(self.kv.mid, context)) & pool_ok
-        return np.asarray(on_device & self._fits_beside(per_rank, context))
+        for needed_there, room in self.beside(per_rank, context).values():
+            on_device = on_device & (needed_there <= room)
+        return np.asarray(on_device)
 
-    def _fits_beside(self, per_rank: Array, context: Numeric) -> Array:
-        """Whether what a scheme keeps in host memory and on drives fits into a device's part of them."""
+    def beside(self, per_rank: Array, context: Numeric) -> dict[Place, tuple[Array, float]]:
+        """Bytes that a scheme keeps outside the device, and a device's part of the room there, by place."""
         system = self.setup.system
         room: dict[Place, float] = {
             "host": system.host_memory_per_device_bytes,
             "ssd": system.node.host.ssd_bytes / system.devices_per_host,
         }
-        fits: Array = np.ones(np.broadcast_shapes(np.shape(per_rank), np.shape(context)))
-        for place, bytes_there in room.items():
-            needed = per_rank * self.sequence_bytes(context, sequences=per_rank, place=place)
-            fits = fits * (needed <= bytes_there)
-        return fits > 0
+        return {
+            place: (per_rank * self.sequence_bytes(context, sequences=per_rank, place=place), bytes_there)
+            for place, bytes_there in room.items()
+        }

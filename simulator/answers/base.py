@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from functools import cache
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from kvwall.simulator.inquiry import Resolved
+if TYPE_CHECKING:
+    from kvwall.simulator.inquiry import Resolved
 
 SCHEMA_VERSION = 1
 
@@ -91,7 +91,7 @@ def setup_fields(resolved: Resolved) -> dict[str, Any]:
 
 def number(value: Any) -> float:
     """A plain finite float; infinity becomes the largest float, since JSON has none."""
-    plain = float(np.asarray(value))
+    plain = float(value)
     return plain if math.isfinite(plain) else math.copysign(1.7e308, plain)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from kvwall.hardware.errors import InputError
 from kvwall.simulator.answers.base import Part, Range, SetupAnswer, band, number, setup_fields
 from kvwall.simulator.answers.step import context_warnings
@@ -128,6 +130,11 @@ def _reason(capacity: Capacity, users: int, fits: bool) -> str:
         weights, reserve = capacity.weights.mid / _GIB, capacity.reserve.total.mid / _GIB
         usable = capacity.setup.memory_bytes * capacity.utilization / _GIB
         return f"weights {weights:.2f} GiB + reserve {reserve:.2f} GiB exceed {usable:.2f} GiB usable per GPU{tail}"
+    per_rank = np.ceil(np.float64(users) / (replicas * capacity.setup.deployment.attn_dp))
+    for place, (needed, there) in capacity.beside(per_rank, float(context)).items():
+        if needed > there:
+            kept = f"keep {float(needed) / _GIB:,.0f} GiB per GPU on {place}"
+            return f"{users} x {context} tokens {kept}, whose part of it is {there / _GIB:,.0f} GiB{tail}"
     room = capacity.max_concurrency.mid * replicas
     pool = capacity.kv.mid / _GIB
     need = f"{users} x {context} tokens need {each / _GIB:.2f} GiB each per GPU"
