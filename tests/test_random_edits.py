@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kvwall.hardware.calibration import CALIBRATIONS
@@ -32,6 +32,9 @@ from kvwall.workloads.model_spec import MODELS
 from kvwall.workloads.numbers import parse_count, parse_counts, parse_ragged, parse_tokens
 from kvwall.workloads.scenario import SCENARIOS
 from kvwall.workloads.weight_format import WEIGHTS
+
+#: A busy machine is no failure.
+CALM = settings(suppress_health_check=[HealthCheck.too_slow])
 
 LIBRARIES: dict[str, Library[Any]] = {
     "device": DEVICES,
@@ -149,7 +152,7 @@ def test_documents_with_edited_keys_and_values(kind: str) -> None:
     library = LIBRARIES[kind]
     originals = [parse_mapping(text.decode(), kind) for text in library_texts(library)]
 
-    @settings(max_examples=300)
+    @settings(CALM, max_examples=300)
     @given(edited(originals))
     def run(data: dict[str, Any]) -> None:
         check(lambda: validate_mapping(data, library._document, "some.yaml"))
@@ -162,7 +165,7 @@ def test_documents_with_broken_text(kind: str, tmp_path: Path) -> None:
     library = LIBRARIES[kind]
     path = tmp_path / "some.yaml"
 
-    @settings(max_examples=150)
+    @settings(CALM, max_examples=150)
     @given(broken(library_texts(library)))
     def run(content: bytes) -> None:
         path.write_bytes(content)
@@ -179,7 +182,7 @@ def configs() -> list[dict[str, Any]]:
 def test_configs_with_edited_keys_and_values(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
 
-    @settings(max_examples=800)
+    @settings(CALM, max_examples=800)
     @given(edited(configs()))
     def run(data: dict[str, Any]) -> None:
         try:
@@ -196,7 +199,7 @@ def test_configs_with_broken_text(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     texts = [json.dumps(config, indent=1).encode() for config in configs()]
 
-    @settings(max_examples=300)
+    @settings(CALM, max_examples=300)
     @given(broken(texts))
     def run(content: bytes) -> None:
         path.write_bytes(content)
@@ -205,6 +208,7 @@ def test_configs_with_broken_text(tmp_path: Path) -> None:
     run()
 
 
+@settings(CALM)
 @given(st.binary(max_size=200))
 def test_random_bytes(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "random.yaml"
@@ -219,7 +223,7 @@ _SCHEME_WORDS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=500)
+@settings(CALM, max_examples=500)
 @given(st.lists(st.one_of(st.sampled_from(_SCHEME_WORDS), odd_text), max_size=9).map("".join), odd_text | st.none())
 def test_stacks(text: str, kv_dtype: str | None) -> None:
     check(lambda: parse_stack(text, kv_dtype))
@@ -248,7 +252,7 @@ _NUMBER_WORDS = [
 number_text = st.lists(st.one_of(st.sampled_from(_NUMBER_WORDS), odd_text), max_size=6).map("".join)
 
 
-@settings(max_examples=500)
+@settings(CALM, max_examples=500)
 @given(st.one_of(number_text, junk))
 def test_numbers(value: Any) -> None:
     check(lambda: parse_count(value))
@@ -264,7 +268,7 @@ _OPTION_WORDS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=500)
+@settings(CALM, max_examples=500)
 @given(st.lists(st.one_of(st.sampled_from(_OPTION_WORDS), odd_text), max_size=6).map("".join))
 def test_options(text: str) -> None:
     for reader in (parse_speculation, parse_adapters, find_model, find_engine, DEVICES.resolve):
@@ -286,7 +290,7 @@ _TARGETS = {
 }
 
 
-@settings(max_examples=500)
+@settings(CALM, max_examples=500)
 @given(st.lists(st.one_of(st.sampled_from(_PATH_WORDS), odd_text), max_size=9).map("".join))
 def test_overrides(text: str) -> None:
     def change() -> None:

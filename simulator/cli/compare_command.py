@@ -31,7 +31,7 @@ def command(
     """The same step under several schemes: time, room, bytes, price."""
     stacks = [text.strip() for text in schemes.split(";") if text.strip()]
     batches = parse_counts(batch, "--batch", highest=1_000_000)
-    contexts = parse_counts(context, "--context")
+    contexts = parse_counts(context, "--context", example="1k..128k*2")
     answer = answer_compare(resolve(inquiry, phase.value), stacks, batches, contexts, phase.value, terms)
     emit(answer, json, render)
 

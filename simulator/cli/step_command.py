@@ -45,7 +45,7 @@ def command(
 ) -> None:
     """How long one step takes, what it moves, and what it costs."""
     batches = parse_counts(batch, "--batch", highest=1_000_000)
-    lengths = parse_counts(context, "--context")
+    lengths = parse_counts(context, "--context", example="1k..128k*2")
     query = None if query_tokens is None else parse_tokens(query_tokens, "--query-tokens")
     resolved = resolve(inquiry, phase.value)
     if contexts is not None and phase is Phase.prefill:
