@@ -240,7 +240,8 @@ class Capacity:
             return np.asarray(np.ceil(np.asarray(batch) / d.dp) * context <= self.setup.overrides.kv_tokens)
         needed = per_rank * self.sequence_bytes(context, sequences=per_rank)
         pool_ok = self.pool.mid > 0 or self.setup.overrides.kv_bytes is not None
-        on_device = (needed <= self.kv.mid) & (per_rank <= self.held(self.kv.mid, context)) & pool_ok
+        whole = self.token_pool(self.kv.mid) * (1 + (self.setup.engine.state_pool_ratio if self._state_bytes else 0.0))
+        on_device = (needed <= whole) & (per_rank <= self.held(self.kv.mid, context)) & pool_ok
         for needed_there, room in self.beside(per_rank, context).values():
             on_device = on_device & (needed_there <= room)
         return np.asarray(on_device)
