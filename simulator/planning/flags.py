@@ -22,6 +22,9 @@ _CACHE_FLAGS: dict[str, dict[str, str]] = {
     "llamacpp": {"int8": "-ctk q8_0 -ctv q8_0 -fa on", "int4": "-ctk q4_0 -ctv q4_0 -fa on"},
 }
 
+#: Formats that have kernels for a latent cache.
+_ON_LATENTS = {"fp8", "prefix"}
+
 #: What an engine calls the weight formats that it makes of a 16-bit checkpoint while loading.
 _WEIGHT_FLAGS: dict[str, dict[str, str]] = {
     "vllm": {"fp8": "--quantization fp8"},
@@ -33,8 +36,11 @@ _NAMES = {"vllm": "vLLM", "sglang": "SGLang", "trtllm": "TensorRT-LLM", "llamacp
 
 def unoffered(combination: Combination) -> tuple[str, ...]:
     """Schemes of the stack for which the engine has no flag."""
-    offered = _CACHE_FLAGS.get(combination.setup.engine.engine, {})
-    return tuple(scheme.name for scheme in combination.setup.stack.schemes if scheme.name not in offered)
+    setup = combination.setup
+    offered: set[str] = set(_CACHE_FLAGS.get(setup.engine.engine, {}))
+    if any(group.kind == "mla" for group in setup.model.attention):
+        offered &= _ON_LATENTS
+    return tuple(scheme.name for scheme in setup.stack.schemes if scheme.name not in offered)
 
 
 def engine_flags(combination: Combination, batch: int) -> str:
@@ -48,7 +54,7 @@ def engine_flags(combination: Combination, batch: int) -> str:
     if engine not in makers:
         return f"# {_NAMES.get(engine, 'no engine')}: no server command is known"
     per_replica = -(-batch // setup.deployment.dp)
-    made = [*makers[engine](setup, per_replica), *_cache(setup), *_weights(setup)]
+    made = [*makers[engine](setup, per_replica), *_cache(combination), *_weights(setup)]
     return " ".join(part for part in made if part) + "".join(f"  # {note}" for note in _notes(combination))
 
 
@@ -108,9 +114,9 @@ def _fraction(setup: Setup) -> float:
     return round(setup.engine.default_utilization(setup.memory_bytes, d.tp, d.pp), 3)
 
 
-def _cache(setup: Setup) -> list[str]:
-    offered = _CACHE_FLAGS[setup.engine.engine]
-    return [offered.get(scheme.name, "") for scheme in setup.stack.schemes]
+def _cache(combination: Combination) -> list[str]:
+    known, missing = _CACHE_FLAGS[combination.setup.engine.engine], unoffered(combination)
+    return [known[scheme.name] for scheme in combination.setup.stack.schemes if scheme.name not in missing]
 
 
 def _weights(setup: Setup) -> list[str]:

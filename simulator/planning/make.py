@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import ceil
 from typing import Any
 
 from kvwall.hardware.errors import InputError
-from kvwall.hardware.library import split_count
 from kvwall.simulator.inquiry import Inquiry, Resolved, resolve
 from kvwall.simulator.planning.choice import Chosen, choose, keeps, misses
 from kvwall.simulator.planning.combinations import Combination, Rejected, combinations, default_schemes
 from kvwall.simulator.planning.pricing import Priced, priced
 from kvwall.simulator.planning.quality_limit import quality_refusal
 from kvwall.simulator.planning.question import Question
-from kvwall.simulator.planning.remedy import remedies
+from kvwall.simulator.planning.remedy import remedies, within_budget
 from kvwall.simulator.stack import parse_stack
 
 Progress = Callable[[int, int], None]
@@ -50,13 +48,22 @@ def make_plan(question: Question, progress: Progress | None = None) -> Plan:
     rejected += [misses(row, question) for row in rows if not keeps(row, question.targets).any()]
     helping: tuple[str, ...] = ()
     if not chosen:
-        helping = _budget_remedy(question, resolved) or remedies(rows, question, _has_plan)
+        hourly = resolved.setup.usd_per_hour
+        if hourly is not None and _over_budget(question, resolved):
+            helping = within_budget(question, hourly, _has_plan)
+        else:
+            helping = remedies(rows, question, _has_plan)
     return Plan(question, resolved, tuple(rows), chosen, tuple(rejected), helping)
 
 
 def _has_plan(question: Question) -> bool:
-    resolved, rows, _ = _price_all(question, None)
-    return not _over_budget(question, resolved) and any(keeps(row, question.targets).any() for row in rows)
+    """Whether any combination keeps the targets; stops at the first."""
+    resolved = resolve(_inquiry(question))
+    question, _ = _within_quality(question, resolved)
+    if _over_budget(question, resolved):
+        return False
+    found = (priced(item, question) for item in combinations(resolved.setup, question) if isinstance(item, Combination))
+    return any(keeps(row, question.targets).any() for row in found if isinstance(row, Priced))
 
 
 def _price_all(question: Question, progress: Progress | None) -> tuple[Resolved, list[Priced], list[Rejected]]:
@@ -108,13 +115,3 @@ def _within_quality(question: Question, resolved: Resolved) -> tuple[Question, l
 def _over_budget(question: Question, resolved: Resolved) -> bool:
     budget, hourly = question.targets.budget_usd_per_hour, resolved.setup.usd_per_hour
     return budget is not None and hourly is not None and hourly > budget
-
-
-def _budget_remedy(question: Question, resolved: Resolved) -> tuple[str, ...]:
-    if not _over_budget(question, resolved):
-        return ()
-    hourly, budget = resolved.setup.usd_per_hour or 0.0, question.targets.budget_usd_per_hour or 0.0
-    name, count = split_count(question.on, "--on")
-    affordable = int(budget / hourly * count)
-    fewer = (f"--on {name}:{affordable}",) if affordable else ()
-    return (f"--budget-usd-per-hour {ceil(hourly * 100) / 100:.2f}", *fewer)

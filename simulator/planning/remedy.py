@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from math import ceil
 
 import numpy as np
 
@@ -15,8 +16,8 @@ from kvwall.simulator.planning.question import Question
 
 #: Changes told at most, the smallest first.
 _MOST = 3
-#: How many times the devices to try.
-_FACTORS = (2, 4)
+#: How many times the devices to try, where something fits and where nothing does.
+_FACTORS, _FACTORS_TO_FIT = (2, 4), (2, 4, 8, 16)
 
 
 def remedies(rows: Sequence[Priced], question: Question, answers: Callable[[Question], bool]) -> tuple[str, ...]:
@@ -25,8 +26,30 @@ def remedies(rows: Sequence[Priced], question: Question, answers: Callable[[Ques
     :param rows: what fits, priced
     :param answers: whether a changed question has a plan
     """
-    found = sorted([*_relaxed(rows, question), *_more_devices(question, answers)])
+    found = sorted([*_relaxed(rows, question), *_without_schemes(rows, question, answers)])
+    if not rows or not found or found[0][0] > 0.5:
+        found = sorted([*found, *_more_devices(question, _FACTORS if rows else _FACTORS_TO_FIT, answers)])
     return tuple(text for _, text in found[:_MOST])
+
+
+def within_budget(question: Question, hourly_usd: float, answers: Callable[[Question], bool]) -> tuple[str, ...]:
+    """Changes that bring a deployment of ``hourly_usd`` within the budget: a larger one, or fewer devices."""
+    name, count = split_count(question.on, "--on")
+    budget = question.targets.budget_usd_per_hour or 0.0
+    fewer = _with_devices(question, name, int(budget / hourly_usd * count))
+    helps = fewer is not None and _answers(fewer, answers)
+    more = f"--budget-usd-per-hour {ceil(hourly_usd * 100) / 100:.2f}"
+    return (more, f"--on {fewer.on}") if helps and fewer is not None else (more,)
+
+
+def _without_schemes(
+    rows: Sequence[Priced], question: Question, answers: Callable[[Question], bool]
+) -> Iterator[tuple[float, str]]:
+    """No scheme at all, where those that were asked for cannot be used."""
+    if rows or question.freedom.schemes is None or "none" in question.freedom.schemes:
+        return
+    if answers(replace(question, freedom=replace(question.freedom, schemes=("none",)))):
+        yield 0.0, "--schemes none"
 
 
 def _relaxed(rows: Sequence[Priced], question: Question) -> Iterator[tuple[float, str]]:
@@ -63,17 +86,28 @@ def _served(row: Priced, question: Question) -> int:
     return int(row.mid.users[good].max() * (1 + 1e-9)) if good.any() else 0
 
 
-def _more_devices(question: Question, answers: Callable[[Question], bool]) -> Iterator[tuple[float, str]]:
+def _more_devices(
+    question: Question, factors: tuple[int, ...], answers: Callable[[Question], bool]
+) -> Iterator[tuple[float, str]]:
     name, count = split_count(question.on, "--on")
-    degrees = {key: value for key, value in question.options.items() if key not in {"nodes", "dp"}}
-    for factor in _FACTORS:
-        larger = replace(question, on=f"{name}:{count * factor}", options=degrees)
-        try:
-            if answers(larger):
-                yield float(factor - 1), f"--on {larger.on}"
-                return
-        except KvwallError:  # so many devices cannot be spread over nodes
-            continue
+    for factor in factors:
+        larger = _with_devices(question, name, count * factor)
+        if larger is not None and _answers(larger, answers):
+            yield float(factor - 1), f"--on {larger.on}"
+            return
+
+
+def _with_devices(question: Question, name: str, count: int) -> Question | None:
+    """The question on ``count`` devices, with replicas and nodes free again; ``None`` without a device."""
+    free = {key: value for key, value in question.options.items() if key not in {"nodes", "dp"}}
+    return replace(question, on=f"{name}:{count}", options=free) if count else None
+
+
+def _answers(question: Question, answers: Callable[[Question], bool]) -> bool:
+    try:
+        return answers(question)
+    except KvwallError:  # so many devices cannot be split or spread over nodes
+        return False
 
 
 def _rounded_up(value: float) -> str:
