@@ -84,6 +84,11 @@ def complete(log: EngineLog, asked: Inquiry) -> Told:
     model = asked.model or _model(log)
     changes: dict[str, Any] = {"model": model, "engine": log.engine if asked.engine == "vllm" else asked.engine}
     changes |= _numbers(log, asked)
+    ranks = _printing_ranks(log)
+    if ranks > 1 and not {"tp", "pp", "dp"} & set(changes) and not (asked.tp or asked.pp or asked.dp):
+        if not asked.on or not _is_counted(asked.on):
+            changes["tp"] = ranks
+            notes.append(f"tensor parallelism told by the {ranks} ranks that print their weights")
     if asked.engine_version is None:
         version, why = told_version(log)
         changes["engine_version"] = version
@@ -119,6 +124,19 @@ def _numbers(log: EngineLog, asked: Inquiry) -> dict[str, float]:
     if found.get("memory_utilization", 0) > 1:  # impossible, and said so in a line of its own
         found["memory_utilization"] = 1.0
     return found
+
+
+def _printing_ranks(log: EngineLog) -> int:
+    """Ranks that print their weights; data-parallel engines print theirs too, and llama.cpp splits layers."""
+    reading = log.readings.get("weights_bytes")
+    if reading is None or log.engine == "llamacpp" or reading.lowest.rank.startswith("EngineCore_DP"):
+        return 1
+    return reading.ranks
+
+
+def _is_counted(on: str) -> bool:
+    """Whether ``on`` says how many devices there are."""
+    return split_count(on, "--on")[1] > 1 or "=" in on or on.endswith(":1")
 
 
 def _model(log: EngineLog) -> str:
@@ -174,9 +192,7 @@ def _on(log: EngineLog, inquiry: Inquiry) -> tuple[str, str | None]:
     """The devices, as many as the split needs, and what was concluded about them."""
     ranks = (inquiry.tp or 1) * (inquiry.pp or 1) * (inquiry.dp or 1)
     if inquiry.on:
-        name, count = split_count(inquiry.on, "--on")
-        is_counted = count > 1 or "=" in inquiry.on or inquiry.on.endswith(":1")
-        return (inquiry.on, None) if is_counted or ranks == 1 else (f"{name}:{ranks}", None)
+        return (inquiry.on if _is_counted(inquiry.on) or ranks == 1 else f"{inquiry.on}:{ranks}"), None
     total = log.lowest("total_memory_bytes")
     if total is None:
         raise InputError(f"{log.where}: the log does not say which GPU: add --on DEVICE (kvwall list devices)")

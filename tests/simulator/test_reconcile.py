@@ -69,6 +69,13 @@ def test_the_log_tells_model_split_version_and_formats() -> None:
     assert "version not printed: the newest accounting is taken; give --engine-version" in answer.assumptions
 
 
+def test_ranks_that_print_tell_the_split() -> None:
+    answer = reconcile(LOGS / "vllm-0.8.5-qwen3-30b-a3b-a10-tp4.log", on="a10")
+    weights = next(line for line in answer.lines if line.what == "weights")
+    assert (answer.gpus, answer.tp, weights.verdict) == (4, 4, "within band")
+    assert "tensor parallelism told by the 4 ranks that print their weights" in answer.assumptions
+
+
 def test_options_override_the_log() -> None:
     answer = reconcile(LOGS / "vllm-0.9-qwen3-235b-a22b-fp8-h100-tp4.log", "qwen3-30b-a3b", on="h100:2", tp=2)
     assert (answer.model, answer.gpus, answer.tp) == ("qwen3-30b-a3b", 2, 2)
