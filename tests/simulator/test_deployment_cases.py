@@ -188,3 +188,28 @@ def test_splits_on_arrays_are_their_cells(measure: Any) -> None:
     grid = measure(Axes(np.array([[1.0], [4.0], [64.0]]), np.array([100.0, 5000.0])), **words)
     cell = measure(Axes(64.0, 5000.0), **words)
     assert grid["step_s"][2, 1] == exactly(cell["step_s"], rel=1e-12)
+
+
+def test_the_bound_sends_the_rows_once(measure: Any) -> None:
+    """A switch may add up the rows in flight, so only one of the two passes of an all-reduce bounds the time."""
+    found = measure(Axes(32, 8192), on="h100:8")
+    read = (15_009_316_864 + 34_359_738_368 + 4_194_304) / 8
+    sent = 2 * 32 * (7 / 8 * 32 * 4096 * 2)
+    assert found["ideal_s"] == exactly(read / 3.35e12 + sent / 450e9, rel=1e-6)
+
+
+@pytest.mark.parametrize("model", ["llama-3.1-8b", "deepseek-v3"])
+def test_hosts_attend_for_every_head_once(measure: Any, model: str) -> None:
+    one = measure(Axes(16, 8192), model=model, scheme="offload:attend=host")
+    eight = measure(Axes(16, 8192), model=model, scheme="offload:attend=host", on="h200:8")
+    assert one["host_flops"] == exactly(measure(Axes(16, 8192), model=model)["attention_flops"])
+    assert eight["host_flops"] == exactly(one["host_flops"])
+    assert one["attention_flops"] == 0
+
+
+def test_a_pipeline_shares_one_prefix_among_all_microbatches(measure: Any) -> None:
+    words: dict[str, Any] = {"on": "h100:2", "split": {"tp": 1, "pp": 2}}
+    found = measure(Axes(8, 32_768), scheme="prefix:tokens=4096,cascade=true", **words)
+    assert found["kv_stored_bytes"] == exactly((4096 + 8 * 28_672) * 131_072)
+    # A cascade kernel reads it once in each of two microbatches.
+    assert found["kv_read_bytes"] == exactly((2 * 4096 + 8 * 28_672) * 131_072)

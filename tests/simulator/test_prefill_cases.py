@@ -123,3 +123,9 @@ def test_pairs_broadcast() -> None:
     found = causal_pairs(queries, context, 16.0)
     assert np.shape(found) == (2, 3)
     assert found[1, 0] == 55
+
+
+def test_later_chunk_reads_no_more_than_the_windows(measure: Any) -> None:
+    """Gemma-3-27B: the first new query sees 1,023 earlier tokens in 52 local layers, and all in 10 global ones."""
+    found = measure(Axes(1, 8192, "prefill", query_tokens=4096), model="gemma-3-27b")
+    assert found["kv_read_bytes"] == exactly((10 * 4096 + 52 * 1023) * 8192)
