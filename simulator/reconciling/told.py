@@ -85,10 +85,10 @@ def complete(log: EngineLog, asked: Inquiry) -> Told:
     changes: dict[str, Any] = {"model": model, "engine": log.engine if asked.engine == "vllm" else asked.engine}
     changes |= _numbers(log, asked)
     ranks = _printing_ranks(log)
-    if ranks > 1 and not {"tp", "pp", "dp"} & set(changes) and not (asked.tp or asked.pp or asked.dp):
-        if not asked.on or not _is_counted(asked.on):
-            changes["tp"] = ranks
-            notes.append(f"tensor parallelism told by the {ranks} ranks that print their weights")
+    is_split_told = {"tp", "pp", "dp"} & set(changes) or asked.tp or asked.pp or asked.dp or _is_counted(asked.on)
+    if ranks > 1 and not is_split_told:
+        changes["tp"] = ranks
+        notes.append(f"tensor parallelism told by the {ranks} ranks that print their weights")
     if asked.engine_version is None:
         version, why = told_version(log)
         changes["engine_version"] = version
@@ -136,7 +136,7 @@ def _printing_ranks(log: EngineLog) -> int:
 
 def _is_counted(on: str) -> bool:
     """Whether ``on`` says how many devices there are."""
-    return split_count(on, "--on")[1] > 1 or "=" in on or on.endswith(":1")
+    return bool(on) and (split_count(on, "--on")[1] > 1 or "=" in on or on.endswith(":1"))
 
 
 def _model(log: EngineLog) -> str:
