@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kvwall.hardware.errors import InputError, NoAnswerError
+from kvwall.hardware.errors import InputError
 from kvwall.simulator.capacity import Capacity
 from kvwall.simulator.estimate import Axes, estimate
 from kvwall.simulator.scheme import Scheme
@@ -28,9 +28,10 @@ def free_parameter(scheme: Scheme) -> str | None:
 def settle(setup: Setup, axes: Axes) -> tuple[Setup, tuple[str, ...]]:
     """``setup`` with every ``auto`` replaced by the value of the shortest step that fits the largest point of ``axes``.
 
+    Where no value fits, the largest is taken, which moves the most off the device, and the note says so.
+
     :returns: the setup, and a note for each value that was chosen
     :raises InputError: more than one free parameter
-    :raises NoAnswerError: no value fits
     """
     free = [(scheme, key) for scheme in setup.stack.schemes if (key := free_parameter(scheme))]
     if not free:
@@ -48,9 +49,10 @@ def settle(setup: Setup, axes: Axes) -> tuple[Setup, tuple[str, ...]]:
         if best is None or seconds < best[0]:
             best = (seconds, tried, value)
     if best is None:
-        raise NoAnswerError(
-            f"--scheme {setup.stack.text}: no {key} fits {largest.batch:g} x {largest.context:g} tokens"
+        note = (
+            f"{scheme.name}: no {key} fits {largest.batch:g} x {largest.context:g} tokens; priced at {_FRACTIONS[-1]:g}"
         )
+        return _with(setup, scheme, key, _FRACTIONS[-1]), (note,)
     return best[1], (f"{scheme.name}: {key}=auto settled at {best[2]:g} (shortest step that fits the largest point)",)
 
 

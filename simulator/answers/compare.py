@@ -11,10 +11,11 @@ import numpy as np
 from kvwall.hardware.errors import ForbiddenError, InputError
 from kvwall.simulator.answers.base import Part, Range, SetupAnswer, band, setup_fields
 from kvwall.simulator.answers.step import StepPoint, check_points, context_warnings, step_point
+from kvwall.simulator.auto import settle
 from kvwall.simulator.capacity import Capacity
 from kvwall.simulator.estimate import Axes, estimate
-from kvwall.simulator.quality import Evidence, evidence_for
 from kvwall.simulator.inquiry import Inquiry, Resolved, resolve
+from kvwall.simulator.quality import Evidence, evidence_for
 from kvwall.simulator.setup import Setup
 from kvwall.simulator.stack import parse_stack
 
@@ -111,6 +112,7 @@ def _rows(
 ) -> tuple[list[CompareRow], tuple[str, ...]]:
     """The rows of one scheme; ``first`` remembers the seconds of the first scheme at each point."""
     axes = Axes(np.asarray(batch, dtype=np.float64)[:, None], np.asarray(context, dtype=np.float64)[None, :], phase)
+    setup, settled = settle(setup, axes)
     found = estimate(setup, axes)
     quality = evidence_for(setup.stack)
     rows = []
@@ -128,4 +130,4 @@ def _rows(
                 "quality": quality,
             }
             rows.append(CompareRow(**dict(point), **extra))
-    return rows, found.notes
+    return rows, (*settled, *found.notes)

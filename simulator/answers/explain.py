@@ -10,6 +10,7 @@ import numpy as np
 
 from kvwall.simulator.answers.base import Part, Range, SetupAnswer, number, setup_fields
 from kvwall.simulator.answers.step import TermLine, bound_by, context_warnings, fits_at, step_point
+from kvwall.simulator.auto import settle
 from kvwall.simulator.capacity import Capacity
 from kvwall.simulator.estimate import Axes, Estimate, estimate
 from kvwall.simulator.inquiry import Inquiry, Resolved, resolve
@@ -97,8 +98,9 @@ def answer_explain(
     resolved: Resolved, batch: int, context: int, phase: Literal["decode", "prefill"] = "decode"
 ) -> ExplainAnswer:
     """:func:`explain` of a setup that is resolved already."""
-    setup = resolved.setup
     axes = Axes(np.array([float(batch)]), np.array([float(context)]), phase)
+    setup, settled = settle(resolved.setup, axes)
+    resolved = replace(resolved, setup=setup, assumptions=(*resolved.assumptions, *settled))
     found = estimate(setup, axes)
     point = step_point(found, (0,), batch, context, bool(np.all(fits_at(setup, axes))))
     terms = tuple(_explained(line, plain) for line, plain in zip(found.lines, point.terms, strict=True))

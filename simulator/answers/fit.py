@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import numpy as np
 from kvwall.hardware.errors import InputError
 from kvwall.simulator.answers.base import Part, Range, SetupAnswer, band, number, setup_fields
 from kvwall.simulator.answers.step import context_warnings
+from kvwall.simulator.auto import settle
 from kvwall.simulator.capacity import Capacity
+from kvwall.simulator.estimate import Axes
 from kvwall.simulator.inquiry import Inquiry, Resolved, resolve
 from kvwall.simulator.remedy import smallest_change
 
@@ -76,6 +79,8 @@ def answer_fit(resolved: Resolved, context: int | None = None, users: int = 1) -
         raise InputError(f"--users {users}: must be a whole number from 1")
     setup = resolved.setup
     tokens = context or min(setup.max_model_len or setup.model.max_context, 32768)
+    setup, settled = settle(setup, Axes(float(users), float(tokens)))
+    resolved = replace(resolved, setup=setup, assumptions=(*resolved.assumptions, *settled))
     capacity = Capacity(setup, tokens)
     fits = bool(capacity.fits(float(users), float(tokens)))
     fields = setup_fields(resolved)

@@ -116,6 +116,7 @@ def answer_step(
         None if query_tokens is None else np.float64(query_tokens),
     )
     setup, settled = settle(setup, axes)
+    resolved = replace(resolved, setup=setup)
     found = estimate(setup, axes, keep_lines=True)
     shape = (len(batch), len(context))
     fits = np.broadcast_to(fits_at(setup, axes), shape)
@@ -192,10 +193,11 @@ def step_point(
     found: Estimate, cell: tuple[int, ...], batch: int, context: int, fits: bool, terms: bool = True
 ) -> StepPoint:
     """The point of ``found`` at position ``cell`` of its broadcast axes."""
-    shape = np.broadcast_shapes(np.shape(found.axes.batch), np.shape(found.axes.context))
 
     def at(value: Any) -> float:
-        return number(np.broadcast_to(value, shape)[cell])
+        array = np.asarray(value)
+        own = cell[len(cell) - array.ndim :]  # axes are aligned at the right, and an axis of length 1 is stretched
+        return number(array[tuple(i if n > 1 else 0 for i, n in zip(own, array.shape, strict=True))])
 
     def band_at(value: Any) -> Range:
         return Range(low=at(value.low), mid=at(value.mid), high=at(value.high))
