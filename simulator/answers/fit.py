@@ -128,7 +128,7 @@ def _reason(capacity: Capacity, users: int, fits: bool) -> str:
     replicas = capacity.setup.deployment.dp
     if fits:
         room = capacity.max_concurrency.mid * replicas
-        return f"{users} x {context} tokens fit: there is room for {room:,.1f} such sequences"
+        return f"there is room for {room:,.1f} sequences of {context:,} tokens, {users:,} asked for"
     change = smallest_change(capacity, users)
     tail = f"; {change}" if change else ""
     if capacity.pool.mid <= 0 and capacity.setup.overrides.kv_bytes is None:
@@ -142,5 +142,5 @@ def _reason(capacity: Capacity, users: int, fits: bool) -> str:
             return f"{users} x {context} tokens {kept}, whose part of it is {there / _GIB:,.0f} GiB{tail}"
     room = capacity.max_concurrency.mid * replicas
     pool = capacity.kv.mid / _GIB
-    need = f"{users} x {context} tokens need {each / _GIB:.2f} GiB each per GPU"
+    need = f"{users:,} x {context:,} tokens need {each / _GIB:.2f} GiB each per GPU"
     return f"{need}, the pool of {pool:.2f} GiB holds {room:,.2f}{tail}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
 from kvwall.simulator.answers.compare import CompareAnswer, CompareRow, RefusedRow, answer_compare
@@ -14,6 +16,12 @@ from kvwall.simulator.cli.output import count, emit, gigabytes, milliseconds, sp
 from kvwall.simulator.cli.step_command import Phase
 from kvwall.simulator.inquiry import Inquiry, resolve
 from kvwall.workloads.numbers import parse_counts
+
+#: Characters of a scheme that a line of the table has room for.
+_LONGEST_NAME = 24
+
+#: Published figures that a table shows of one scheme.
+_MOST_FIGURES = 3
 
 _USUAL = "none;fp8;int4;kivi:bits=4;kivi:bits=2;snapkv:budget=1024;quest:budget=2048;palu:keep=0.5"
 
@@ -37,46 +45,52 @@ def command(
 
 
 def render(answer: CompareAnswer, screen: Console) -> None:
-    """A row per scheme and point; refused schemes below."""
-    rows = [
-        (
-            row.scheme,
-            f"{row.batch:,} x {row.context:,}",
-            spread(row.step_s, milliseconds),
-            milliseconds(row.ideal_step_s),
-            f"{row.ratio_to_first:.2f}x",
-            row.bound_by,
-            "yes" if row.fits else "NO",
-            gigabytes(row.kv_stored_bytes),
-            gigabytes(row.kv_read_bytes),
-            count(row.kv_tokens.mid),
-        )
-        for row in answer.rows
-        if isinstance(row, CompareRow)
-    ]
-    columns = ("scheme", "batch x ctx", "step ms", "ideal", "speed", "bound", "fits", "KV GB", "read", "KV tokens")
-    title = f"{answer.phase} of {answer.model} ({answer.weights}) on {answer.gpus} x {answer.device_name}"
-    screen.print(table(title, columns, rows))
+    """A table per point with a row per scheme; refused schemes below, then what is published of their quality."""
+    screen.print(
+        Text(f"{answer.phase} of {answer.model} ({answer.weights}) on {answer.gpus} x {answer.device_name}", "bold")
+    )
+    priced = [row for row in answer.rows if isinstance(row, CompareRow)]
+    for batch, context in dict.fromkeys((row.batch, row.context) for row in priced):
+        cells = [_cells(row) for row in priced if (row.batch, row.context) == (batch, context)]
+        screen.print(table(f"{batch:,} x {context:,} tokens", _COLUMNS, cells, whole=7))
+        screen.print()
     for row in answer.rows:
         if isinstance(row, RefusedRow):
             screen.print(Text(f"{row.scheme}: refused: {row.refused}", style="yellow"))
-    _quality(answer, screen)
+    _quality(priced, screen)
 
 
-def _quality(answer: CompareAnswer, screen: Console) -> None:
-    """Published quality: for each scheme the figures of the setting nearest to the one asked for, three at most."""
-    shown: set[str] = set()
-    for row in answer.rows:
-        if isinstance(row, RefusedRow):
-            continue
-        for name in dict.fromkeys(entry.scheme for entry in row.quality):
-            if name in shown:
-                continue
-            shown.add(name)
-            options = row.scheme.partition(":")[2].split(",")
-            entries = [entry for entry in row.quality if entry.scheme == name]
-            entries.sort(key=lambda entry: -sum(option in entry.setting for option in options if option))
-            for entry in entries[:3]:
-                change = f"{entry.baseline:g} -> {entry.value:g}"
-                text = f"{name} ({entry.setting}) on {entry.model}: {entry.metric} {change} [{entry.source}]"
-                screen.print(Text(text, style="dim"))
+_COLUMNS = ("scheme", "step ms", "speed", "fits", "KV GB", "read GB", "KV tokens", "bound by")
+
+
+def _cells(row: CompareRow) -> tuple[str, ...]:
+    return (
+        _folded(row.scheme),
+        spread(row.step_s, milliseconds),
+        f"{row.ratio_to_first:.2f}x",
+        "yes" if row.fits else "NO",
+        gigabytes(row.kv_stored_bytes),
+        gigabytes(row.kv_read_bytes),
+        count(row.kv_tokens.mid),
+        row.bound_by,
+    )
+
+
+def _folded(scheme: str) -> str:
+    """A long stack on several lines, a scheme on each, so that the numbers beside it keep their room."""
+    if len(scheme) <= _LONGEST_NAME:
+        return scheme
+    parts = scheme.replace("+", "\n+").split("\n")
+    return "\n".join(part if len(part) <= _LONGEST_NAME else part.replace(",", ",\n ") for part in parts)
+
+
+def _quality(rows: Sequence[CompareRow], screen: Console) -> None:
+    """Published quality of the schemes shown, three figures a scheme at most."""
+    entries = {row.scheme: row.quality[:_MOST_FIGURES] for row in rows if row.quality}
+    figures = dict.fromkeys(entry for found in entries.values() for entry in found)
+    if figures:
+        screen.print(Text("published quality, each scheme by itself (never interpolated)", style="bold"))
+    for entry in figures:
+        screen.print(Text(f"{entry.scheme} ({entry.setting}): {entry.metric} {entry.baseline:g} -> {entry.value:g}"))
+        source = Text(f"{entry.model} [{entry.source}]", style="dim")
+        screen.print(Padding(source, (0, 0, 0, 4), expand=False))

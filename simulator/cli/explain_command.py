@@ -39,8 +39,8 @@ def command(
 def render(answer: ExplainAnswer, screen: Console, all_terms: bool = False) -> None:
     """The bill, then where the bytes are."""
     screen.print(
-        Text(f"{answer.phase} of {answer.model} ({answer.weights}, {answer.scheme}), batch {answer.batch}, "
-             f"context {answer.context}, on {answer.gpus} x {answer.device_name}", style="bold")
+        Text(f"{answer.phase} of {answer.model} ({answer.weights}, {answer.scheme}) on {answer.gpus} x "
+             f"{answer.device_name}\n{answer.batch:,} x {answer.context:,} tokens", style="bold")
     )  # fmt: skip
     screen.print(
         f"step {spread(answer.step_s, milliseconds)} ms, ideal {milliseconds(answer.ideal_step_s)} ms, "
@@ -68,20 +68,21 @@ def _print_term(line: ExplainedTerm, screen: Console) -> None:
     detail = f"{line.equation} = {line.substituted} = {amount}; alone {milliseconds(line.alone_s)} ms"
     if not line.substituted or line.substituted == line.equation:
         detail = line.equation
-    screen.print(Padding(Text(detail, style="cyan"), (0, 0, 0, 20)))
-    screen.print(Padding(Text(line.reference, style="dim"), (0, 0, 0, 20)))
+    screen.print(Padding(Text(detail, style="cyan"), (0, 0, 0, 20), expand=False))
+    screen.print(Padding(Text(line.reference, style="dim"), (0, 0, 0, 20), expand=False))
 
 
 def _print_memory(answer: ExplainAnswer, screen: Console) -> None:
     cache = answer.cache
     screen.print(
-        f"cache: logical {gib(cache.logical_bytes)} GiB, physical {gib(cache.physical_bytes)} GiB, "
-        f"peak {gib(cache.peak_bytes)} GiB ({cache.why})"
+        f"cache: logical {gib(cache.logical_bytes)} GiB; on the devices {gib(cache.physical_bytes)} GiB in whole "
+        f"blocks, {gib(cache.peak_bytes)} GiB at most\n       ({cache.why})\n"
     )
     rows = [
         (level.level, gib(level.moved_bytes), gib(level.compulsory_bytes), f"{level.ratio:.3f}" if level.ratio else "-")
         for level in answer.levels
     ]
     screen.print(table("bytes per level", ("level", "moved GiB", "compulsory GiB", "moved / compulsory"), rows))
+    screen.print()
     for fusion in answer.fusion:
         screen.print(Text(f"{'fused' if fusion.fused else 'not fused'}: {fusion.operator}: {fusion.why}"))

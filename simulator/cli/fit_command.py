@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from kvwall.simulator.answers.fit import FitAnswer, answer_fit
 from kvwall.simulator.cli.options import Json, takes_inquiry
@@ -33,13 +34,14 @@ def render(answer: FitAnswer, screen: Console) -> None:
         f"{answer.model} ({answer.weights}, {answer.scheme}) on {answer.gpus} x {answer.device_name}, {answer.engine}"
     )
     rows = [
-        ("memory", gib(gpu.memory_bytes), ""),
-        (f"usable at {answer.utilization:.3g}", gib(gpu.usable_bytes), ""),
-        ("weights, loaded", spread(gpu.weights_loaded_bytes, gib), ""),
-        *((f"reserve: {p.name}", spread(p.bytes, gib), p.equation) for p in gpu.reserve_parts if p.bytes.high),
-        ("KV pool", spread(gpu.kv_bytes, gib), ""),
+        ("memory", "", gib(gpu.memory_bytes)),
+        ("usable", f"{answer.utilization:.3g} of the memory", gib(gpu.usable_bytes)),
+        ("weights, loaded", "", spread(gpu.weights_loaded_bytes, gib)),
+        *((f"reserve: {p.name}", p.equation, spread(p.bytes, gib)) for p in gpu.reserve_parts if p.bytes.high),
+        ("KV pool", "what is left", spread(gpu.kv_bytes, gib)),
     ]
-    screen.print(table(title, ("per GPU", "GiB", "equation"), rows))
+    screen.print(table(title, ("per GPU", "equation", "GiB"), rows, left=2))
+    screen.print()
     capacity = [
         ("bytes per token per GPU", f"{answer.kv_bytes_per_token_per_gpu:,.0f}"),
         ("bytes per sequence per GPU", f"{answer.kv_bytes_per_sequence_per_gpu:,.0f}"),
@@ -48,4 +50,4 @@ def render(answer: FitAnswer, screen: Console) -> None:
         (f"sequences of {answer.context:,} tokens per replica", spread(answer.max_concurrency, three)),
     ]
     screen.print(table("", ("capacity", ""), capacity))
-    screen.print(f"{'fits' if answer.fits else 'does not fit'}: {answer.reason}")
+    screen.print(Text(f"\n{'fits' if answer.fits else 'DOES NOT FIT'}: {answer.reason}\n", style="bold"))

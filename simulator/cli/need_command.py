@@ -12,6 +12,9 @@ from kvwall.simulator.cli.options import Json, Model
 from kvwall.simulator.cli.output import count, emit, table, three
 from kvwall.workloads.numbers import parse_count, parse_tokens
 
+#: Machines that a table shows.
+_MOST_MACHINES = 15
+
 
 def command(
     model: Model,
@@ -58,7 +61,10 @@ def render(answer: NeedAnswer, screen: Console) -> None:
             three(h.max_concurrency),
             "-" if h.usd_per_hour is None else three(h.usd_per_hour),
         )
-        for h in answer.holders
+        for h in answer.holders[:_MOST_MACHINES]
     ]
     columns = ("would hold it", "KV tokens", "users at once", "$/h")
     screen.print(table("smallest machines, cheapest first", columns, machines))
+    more = len(answer.holders) - _MOST_MACHINES
+    if more > 0:
+        screen.print(f"and {more} more (--json)")

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from kvwall.hardware.errors import InputError
-from kvwall.simulator.answers.step import StepAnswer, answer_ragged, answer_step
+from kvwall.simulator.answers.step import StepAnswer, StepPoint, answer_ragged, answer_step
 from kvwall.simulator.cli.options import Json, takes_inquiry
 from kvwall.simulator.cli.output import emit, gigabytes, milliseconds, spread, table, three
 from kvwall.simulator.inquiry import Inquiry, resolve
@@ -61,24 +61,28 @@ def command(
 
 
 def render(answer: StepAnswer, screen: Console) -> None:
-    """A row per point."""
-    rows = [
-        (
-            f"{p.batch:,}",
-            f"{p.context:,}",
-            spread(p.step_s, milliseconds),
-            milliseconds(p.ideal_step_s),
-            three(p.tokens_per_s.mid),
-            p.bound_by,
-            "yes" if p.fits else "NO",
-            gigabytes(p.kv_stored_bytes),
-            "-" if p.usd_per_million_tokens is None else three(p.usd_per_million_tokens),
-            three(p.joules_per_token),
-        )
-        for p in answer.points
-    ]
-    columns = ("batch", "context", "step ms", "ideal", "tokens/s", "bound by", "fits", "KV GB", "$/M tok", "J/tok")
+    """A row per point; a prefill counts prompt tokens, a decode step generated ones."""
+    prefill = answer.phase == "prefill"
+    rates = ("prompt tok/s", "$/M input", "J/input") if prefill else ("tokens/s", "$/M tok", "J/tok")
+    columns = ("batch", "context", "step ms", "ideal", rates[0], "bound by", "fits", "KV GB", *rates[1:])
     title = (
         f"{answer.phase} of {answer.model} ({answer.weights}, {answer.scheme}) on {answer.gpus} x {answer.device_name}"
     )
-    screen.print(table(title, columns, rows, left=0))
+    screen.print(table(title, columns, [_cells(point, prefill) for point in answer.points], left=0))
+
+
+def _cells(point: StepPoint, prefill: bool) -> tuple[str, ...]:
+    tokens = point.query_tokens if prefill else 1
+    dollars = point.usd_per_million_input_tokens if prefill else point.usd_per_million_tokens
+    return (
+        f"{point.batch:,}",
+        f"{point.context:,}",
+        spread(point.step_s, milliseconds),
+        milliseconds(point.ideal_step_s),
+        three(point.tokens_per_s.mid * tokens),
+        point.bound_by,
+        "yes" if point.fits else "NO",
+        gigabytes(point.kv_stored_bytes),
+        "-" if dollars is None else three(dollars),
+        three(point.joules_per_token / tokens),
+    )
