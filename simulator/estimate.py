@@ -107,11 +107,11 @@ def estimate(setup: Setup, axes: Axes, keep_lines: bool = True) -> Estimate:
     traffic = _traffic(setup, cache, shape)
     host = _host(setup, cache, shape)
     real = replace(traffic, operators=(*traffic.operators, host))
-    bills = [price(real, _prices(setup, level), keep_lines and level == "mid") for level in LEVELS]
+    ndim = np.broadcast(axes.batch, axes.context).ndim
+    low, mid, high = np.asarray(price(real, _prices(setup, LEVELS, ndim)).step_s)
     # The bound knows no chunks: a prefill in one pass reads the weights once.
     single = traffic if np.all(shape.passes == 1.0) else _traffic(setup, cache, replace(shape, passes=1.0))
     ideal = price(single, Prices(setup.system, None)).step_s
-    low, mid, high = (bill.step_s for bill in bills)
     return Estimate(
         setup=setup,
         axes=axes,
@@ -123,7 +123,7 @@ def estimate(setup: Setup, axes: Axes, keep_lines: bool = True) -> Estimate:
         kv_written_bytes=traffic.total("kv written"),
         host_link_bytes=traffic.resource_total("host link in") + traffic.resource_total("host link out"),
         joules=_joules(setup, traffic, mid),
-        lines=bills[1].lines,
+        lines=price(real, _prices(setup, ("mid",)), keep_lines=True).lines if keep_lines else (),
         notes=traffic.notes,
     )
 
@@ -172,13 +172,12 @@ def _traffic(setup: Setup, cache: Cache, shape: StepShape) -> Traffic:
     return replace(traffic, operators=(*traffic.operators, *extra)) if extra else traffic
 
 
-def _prices(setup: Setup, level: Level) -> Prices:
-    """Prices at one end of the band; an eager engine launches layer by layer, and a step waits for its host."""
-    launch_s = 0.0
-    if setup.eager:
-        per_layer = setup.engine.host.eager_per_layer_s
-        launch_s = {"low": per_layer.low, "mid": per_layer.mid, "high": per_layer.high}[level] * setup.model.layers
-    return Prices(setup.system, setup.calibration, level, launch_s)
+def _prices(setup: Setup, levels: tuple[Level, ...], ndim: int = 0) -> Prices:
+    """Prices at ends of the band; an eager engine launches layer by layer, and a step waits for its host."""
+    layers = setup.model.layers if setup.eager else 0
+    per_layer = setup.engine.host.eager_per_layer_s
+    launch_s = (per_layer.low * layers, per_layer.mid * layers, per_layer.high * layers)
+    return Prices(setup.system, setup.calibration, levels, ndim, launch_s)
 
 
 def _host(setup: Setup, cache: Cache, shape: StepShape) -> Operator:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
-from kvwall.hardware.calibration import Calibration
+from kvwall.hardware.calibration import Calibration, Fraction
 from kvwall.hardware.device import Link
 from kvwall.hardware.dtype import Dtype
 from kvwall.hardware.system import System
@@ -15,9 +16,6 @@ from kvwall.simulator.traffic import Kind, Numeric, Resource, Term
 Level = Literal["low", "mid", "high"]
 
 LEVELS: tuple[Level, ...] = ("low", "mid", "high")
-
-#: The end of an efficiency band that gives the low, middle and high end of a time.
-_EFFICIENCY: dict[Level, Literal["low", "mid", "high"]] = {"low": "high", "mid": "mid", "high": "low"}
 
 _EFFICIENCY_OF: dict[Resource, Literal["memory", "matrix", "vector", "link"]] = {
     "hbm": "memory",
@@ -38,23 +36,35 @@ WAITS: frozenset[Resource] = frozenset({"hops", "peer hops", "network hops", "la
 
 
 class Prices:
-    """Seconds per unit of each resource on one rank of a system, at one end of the efficiency band.
+    """Seconds per unit of each resource on one rank of a system, at one or all ends of the efficiency band.
 
     :param system: the machine
     :param calibration: what kernels reach of its peaks; ``None`` prices the ideal: datasheet peaks, no latency
-    :param level: which end of the band of *times*
-    :param host_launch_s: host time to launch all kernels of a step one by one; 0 where a graph is replayed
+    :param levels: ends of the band of *times*; of several, seconds have a leading axis of that length
+    :param ndim: dimensions of the points that are priced
+    :param host_launch_s: host time to launch all kernels of a step one by one, per level; 0 where a graph is replayed
     """
 
     def __init__(
-        self, system: System, calibration: Calibration | None, level: Level = "mid", host_launch_s: float = 0.0
+        self,
+        system: System,
+        calibration: Calibration | None,
+        levels: tuple[Level, ...] = ("mid",),
+        ndim: int = 0,
+        host_launch_s: Sequence[float] = (0.0, 0.0, 0.0),
     ) -> None:
         self.ideal = calibration is None
-        self.host_launch_s = host_launch_s
-        self.level: Level = level
+        self.levels = levels
         self.system = system
         self.calibration = calibration
-        self._rates: dict[tuple[Kind, Resource, Dtype], float] = {}
+        self._shape = (len(levels),) + (1,) * ndim
+        self._rates: dict[tuple[Kind, Resource, Dtype], Numeric] = {}
+        self.host_launch_s = self._leveled(host_launch_s)
+
+    def _leveled(self, values: Sequence[float]) -> Numeric:
+        """The values of the levels that are priced, of ``values`` at low, mid and high."""
+        chosen = [values[LEVELS.index(level)] for level in self.levels]
+        return chosen[0] if len(chosen) == 1 else np.array(chosen).reshape(self._shape)
 
     def seconds(self, kind: Kind, t: Term) -> Numeric:
         """Seconds that ``t`` takes alone in a kernel of ``kind``."""
@@ -63,14 +73,15 @@ class Prices:
         key = (kind, t.resource, t.dtype)
         if key not in self._rates:
             self._rates[key] = self._seconds_per_unit(*key)
-        amount = t.amount * self._rates[key]
-        spread = {"low": t.spread[0], "mid": 1.0, "high": t.spread[1]}[self.level]
-        return amount if spread == 1.0 else amount * spread
+        rate = self._rates[key]
+        if t.spread != (1.0, 1.0):
+            rate = rate * self._leveled((t.spread[0], 1.0, t.spread[1]))
+        return t.amount * rate
 
     def _native(self, dtype: Dtype) -> bool:
         return self.system.device.matrix_dtype(dtype) == dtype
 
-    def _seconds_per_unit(self, kind: Kind, resource: Resource, dtype: Dtype) -> float:
+    def _seconds_per_unit(self, kind: Kind, resource: Resource, dtype: Dtype) -> Numeric:
         if resource in {"host", "latency"}:
             return 1.0
         if resource in WAITS:
@@ -104,19 +115,19 @@ class Prices:
         link = device.scale_up if resource == "hops" else device.host_link
         return link.latency_s if link else 0.0
 
-    def _efficiency(self, kind: Kind, resource: Resource) -> float:
+    def _efficiency(self, kind: Kind, resource: Resource) -> Numeric:
         if self.calibration is None or kind == "host":
             return 1.0
-        fraction = getattr(self.calibration.kinds[kind], _EFFICIENCY_OF[resource])
-        value: float = getattr(fraction, _EFFICIENCY[self.level])
-        return value
+        fraction: Fraction = getattr(self.calibration.kinds[kind], _EFFICIENCY_OF[resource])
+        # The high end of an efficiency is the low end of a time.
+        return self._leveled((fraction.high, fraction.mid, fraction.low))
 
-    def floor_s(self, kind: Kind) -> float:
+    def floor_s(self, kind: Kind) -> Numeric:
         """Latency of one kernel launch of ``kind``."""
         if self.calibration is None or kind == "host":
             return 0.0
         floor = self.calibration.kinds[kind].floor
-        return {"low": floor.low_s, "mid": floor.mid_s, "high": floor.high_s}[self.level]
+        return self._leveled((floor.low_s, floor.mid_s, floor.high_s))
 
     @property
     def sharpness(self) -> float:

@@ -87,7 +87,7 @@ def _operator(operator: Operator, prices: Prices, keep_lines: bool) -> tuple[Num
     return total, lines
 
 
-def _residual_lines(operator: Operator, overlap: Numeric, latency: Numeric, floor_s: float) -> list[PricedTerm]:
+def _residual_lines(operator: Operator, overlap: Numeric, latency: Numeric, floor_s: Numeric) -> list[PricedTerm]:
     """Lines for what a smooth maximum and launches add to the binding resource."""
     made = []
     if np.any(overlap):
@@ -127,7 +127,7 @@ def _root(x: Numeric, p: float) -> Numeric:
 
 
 def _longest_stream(
-    streams: dict[Stream, Numeric], host_launch_s: float, lines: list[tuple[Stream, PricedTerm]], keep_lines: bool
+    streams: dict[Stream, Numeric], host_launch_s: Numeric, lines: list[tuple[Stream, PricedTerm]], keep_lines: bool
 ) -> Bill:
     """The longest stream is the step; a shorter stream beside the computation is hidden and charged nothing."""
     compute = streams["compute"]

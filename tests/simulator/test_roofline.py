@@ -9,7 +9,7 @@ import pytest
 
 from kvwall.hardware.calibration import CALIBRATIONS
 from kvwall.hardware.system import make_system
-from kvwall.simulator.prices import Prices
+from kvwall.simulator.prices import LEVELS, Prices
 from kvwall.simulator.roofline import Bill, price
 from kvwall.simulator.traffic import Kind, Operator, Resource, Stream, Term, Traffic, term
 
@@ -57,8 +57,8 @@ def test_a_kernel_reaches_a_part_of_the_peak_and_pays_its_launch() -> None:
 
 def test_ends_of_the_band() -> None:
     kernel = operator(some("hbm", 3.35e12, spread=(0.5, 2.0)), launches=1)
-    assert bill(kernel, prices=Prices(H100, CLASS, "low")).step_s == pytest.approx(0.5 / 0.93 + 1.2e-6)
-    assert bill(kernel, prices=Prices(H100, CLASS, "high")).step_s == pytest.approx(2.0 / 0.60 + 5e-6)
+    assert bill(kernel, prices=Prices(H100, CLASS, ("low",))).step_s == pytest.approx(0.5 / 0.93 + 1.2e-6)
+    assert bill(kernel, prices=Prices(H100, CLASS, ("high",))).step_s == pytest.approx(2.0 / 0.60 + 5e-6)
 
 
 def test_two_equal_resources_cost_a_fifth_more_and_a_line_says_so() -> None:
@@ -104,7 +104,7 @@ def test_both_directions_of_the_link_run_side_by_side() -> None:
 def test_eager_launches_bound_a_step_of_small_kernels() -> None:
     """2.5 ms of launching on the host are longer than 1,000 kernels of nothing with a floor of 1.4 us."""
     small = operator(some("hbm", 1.0), kind="elementwise", launches=1000)
-    eager = bill(small, prices=Prices(H100, CLASS, "mid", 2.5e-3))
+    eager = bill(small, prices=Prices(H100, CLASS, ("mid",), host_launch_s=(2.5e-3,) * 3))
     assert eager.step_s == pytest.approx(2.5e-3)
     assert bill(small).step_s == pytest.approx(1.4e-3, rel=1e-6)
     assert sum(float(line.charged_s) for line in eager.lines) == pytest.approx(2.5e-3)
@@ -160,3 +160,12 @@ def test_a_bill_without_lines_is_the_same_time() -> None:
     assert price(Traffic((kernel,)), REAL).step_s == bill(kernel).step_s
     assert price(Traffic((kernel,)), REAL).lines == ()
     assert replace(kernel, launches=0).launches == 0
+
+
+def test_all_levels_at_once_are_each_level_by_itself() -> None:
+    """Prices of several levels have a leading axis, and each slice is what that level alone says."""
+    work = operator(term("read", "hbm", "x", "a test", x=np.array([[1e9], [2e9]]), compulsory=False, spread=(0.5, 2.0)))
+    together = np.asarray(bill(work, prices=Prices(H100, CLASS, LEVELS, ndim=2)).step_s)
+    assert together.shape == (3, 2, 1)
+    for position, level in enumerate(LEVELS):
+        assert np.array_equal(together[position], bill(work, prices=Prices(H100, CLASS, (level,))).step_s)
