@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from kvwall.hardware.system import System
 from kvwall.simulator.cache import Place
 from kvwall.simulator.dense import Paging, dense_cache
 from kvwall.simulator.pages import PageLayout, page_layout
@@ -153,21 +154,39 @@ class Capacity:
         return max(0.0, constant)
 
     def held(self, kv_bytes: float, context: Numeric) -> Array:
-        """Sequences of ``context`` tokens that a pool of ``kv_bytes`` of one rank holds, as a real number.
+        """Sequences of ``context`` tokens that one rank holds with a pool of ``kv_bytes``, as a real number.
 
-        A shared prefix is paid once: ``(kv - shared) / private``, told apart by the bytes of one and of two sequences.
+        The least of what the pool and each place beside the device hold.
         """
+        held = self._held_on_device(kv_bytes, context)
+        for place in self._places_beside:
+            held = np.minimum(held, self._held_in(place_rooms(self.setup.system)[place], context, place))
+        return held
+
+    def _held_in(self, room_bytes: float, context: Numeric, place: Place, states: float = 0.0) -> Array:
+        """``(room - shared) / private``: a shared prefix is paid once, told apart by the bytes of one and of two."""
+        one = self.sequence_bytes(context, place=place)
+        two = 2.0 * self.sequence_bytes(context, sequences=2.0, place=place)
+        each, shared = two - one - states, 2.0 * one - two
+        return np.asarray(np.where(each > 0, np.maximum(0.0, room_bytes - shared) / np.maximum(each, 1e-9), np.inf))
+
+    @cached_property
+    def _places_beside(self) -> tuple[Place, ...]:
+        """Places outside the device where the scheme keeps a part of a sequence."""
+        return tuple(
+            place
+            for place in place_rooms(self.setup.system)
+            if np.any(self.sequence_bytes(float(self.context), place=place) > 0)
+        )
+
+    def _held_on_device(self, kv_bytes: float, context: Numeric) -> Array:
         engine = self.setup.engine
         if self.layout is not None and self.layout.resident:
             blocks = max(0.0, self.layout.blocks(kv_bytes) - engine.null_blocks)
             return np.asarray(blocks / np.maximum(self.layout.request_blocks(context), 1.0))
         states = self._state_bytes if engine.state_pool_ratio else 0.0
-        one, two = self.sequence_bytes(context), 2.0 * self.sequence_bytes(context, sequences=2.0)
-        each, shared = two - one - states, 2.0 * one - two
         null_bytes = engine.null_blocks * self.setup.block * self.bytes_per_token
-        with np.errstate(divide="ignore"):
-            room = np.maximum(0.0, self.token_pool(kv_bytes) - null_bytes - shared)
-            held = np.where(each > 0, room / np.maximum(each, 1e-9), np.inf)
+        held = self._held_in(self.token_pool(kv_bytes) - null_bytes, context, "hbm", states)
         if states:
             slots = np.floor(self.token_pool(kv_bytes) * engine.state_pool_ratio / states)
             held = np.minimum(held, np.maximum(0.0, slots - engine.null_blocks))
@@ -215,7 +234,8 @@ class Capacity:
         if uniform and self.bytes_per_token > 0:
             block_tokens = s.block * s.deployment.dcp
             blocks = np.floor(self.token_pool(kv_bytes) / (block_tokens * self.bytes_per_token) * (1 + 1e-12))
-            return float(max(0.0, blocks) * block_tokens * s.deployment.attn_dp)
+            tokens = float(max(0.0, blocks) * block_tokens * s.deployment.attn_dp)
+            return min(tokens, np.floor(self.concurrency(kv_bytes) * self.context)) if self._places_beside else tokens
         return float(np.floor(self.concurrency(kv_bytes) * self.context))
 
     @property
@@ -248,12 +268,15 @@ class Capacity:
 
     def beside(self, per_rank: Array, context: Numeric) -> dict[Place, tuple[Array, float]]:
         """Bytes that a scheme keeps outside the device, and a device's part of the room there, by place."""
-        system = self.setup.system
-        room: dict[Place, float] = {
-            "host": system.host_memory_per_device_bytes,
-            "ssd": system.node.host.ssd_bytes / system.devices_per_host,
-        }
         return {
             place: (per_rank * self.sequence_bytes(context, sequences=per_rank, place=place), bytes_there)
-            for place, bytes_there in room.items()
+            for place, bytes_there in place_rooms(self.setup.system).items()
         }
+
+
+def place_rooms(system: System) -> dict[Place, float]:
+    """One device's part of the memory and of the drives of its host, in bytes."""
+    return {
+        "host": system.host_memory_per_device_bytes,
+        "ssd": system.node.host.ssd_bytes / system.devices_per_host,
+    }

@@ -162,7 +162,8 @@ def test_all_of_a_cache_elsewhere_needs_no_device_memory(capacity_of: Any) -> No
     found = capacity_of(scheme="offload", engine="none")
     assert found.sequence_bytes(8192.0) == 0
     assert found.sequence_bytes(np.array([1.0, 2.0])).shape == (2,)
-    assert found.max_concurrency.mid == float("inf")
     # 2 TiB of DRAM a host of eight devices, 2,199,023,255,552 bytes on a lone one: 131,072 x 8192 = 2^30 B a sequence.
+    assert found.max_concurrency.mid == pytest.approx(2048)
+    assert found.kv_tokens.mid == 2048 * 8192
     assert bool(found.fits(2047, 8192.0))
     assert not bool(found.fits(2049, 8192.0))
