@@ -12,6 +12,10 @@ from kvwall.validate.rules import RuleCheck
 from kvwall.validate.startup_logs import LogCheck
 
 
+#: Columns of sentences, always last in a row.
+PROSE = frozenset({"reading", "rule", "why"})
+
+
 @dataclass(frozen=True)
 class Section:
     """One table: its title, what it says in a sentence, and its cells.

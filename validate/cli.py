@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
 
 from kvwall.simulator.cli.options import Json
 from kvwall.simulator.cli.output import emit, table
 from kvwall.validate.audit import AuditAnswer, run_audit
-from kvwall.validate.audit_tables import markdown, sections
+from kvwall.validate.audit_tables import PROSE, markdown, sections
 
 
 def audit(
@@ -26,8 +28,15 @@ def audit(
 
     def render(found: AuditAnswer, screen: Console) -> None:
         for section in sections(found, details):
-            screen.print(table(section.title, section.columns, section.rows, left=section.left))
+            # Prose in a narrow column is a ladder of words: it stands below the table instead.
+            columns = [i for i, name in enumerate(section.columns) if name not in PROSE]
+            cells = [[row[i] for i in columns] for row in section.rows]
+            screen.print(table(section.title, [section.columns[i] for i in columns], cells, left=section.left))
             screen.print(section.says)
+            if len(columns) < len(section.columns):
+                for row in section.rows:
+                    if row[-1]:
+                        screen.print(Padding(Text(f"{row[0]}: {row[-1]}", style="dim"), (0, 0, 0, 2)))
             screen.print()
 
     emit(answer, json, render)
