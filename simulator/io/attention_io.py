@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kvwall.simulator.cache import Cache, CacheGroup
+from kvwall.simulator.cache import Cache, CacheGroup, Segment, Tensor
 from kvwall.simulator.io.arrays import floats
 from kvwall.simulator.io.decode_counts import split_decode_counts
 from kvwall.simulator.io.exact_counts import flash_counts
@@ -20,6 +20,7 @@ from kvwall.simulator.io.splits import flash3_splits
 from kvwall.simulator.io.tiles import Tile
 from kvwall.simulator.operators.prefill import causal_pairs, chunked_pairs, earlier_tokens
 from kvwall.simulator.operators.split import Split, attended_on_host
+from kvwall.simulator.segments import part_of
 from kvwall.simulator.traffic import Numeric
 
 #: Passes over 16-bit scores of unfused attention: S and P are each written and read.
@@ -85,8 +86,9 @@ def decode_io(group: CacheGroup, cache: Cache, split: Split, need: KernelNeed, t
         channels = rebuilt_channels(tensor, group)
         for segment in (s for s in tensor.segments if s.attend_on == "device"):
             tokens = floats(cache.batch * segment.read)
+            blocks = np.ceil(rows * _sharing(tensor, segment, group) / tile.row_tile)
             stored = stored + own * segment.bits.effective / 8 * tokens
-            walked = walked + per_head * segment.bits.effective / 8 * tokens
+            walked = walked + per_head * segment.bits.effective / 8 * tokens * blocks
             width = heads * channels / split.dcp if channels else own * converted(segment.bits, chip)
             dense = dense + width * _ELEMENT_BYTES * tokens
     attended = group.attended - attended_on_host(group)
@@ -95,7 +97,7 @@ def decode_io(group: CacheGroup, cache: Cache, split: Split, need: KernelNeed, t
     key_blocks = np.maximum(1.0, np.ceil(attended / split.dcp / tile.column_tile))
     splits = flash3_splits(work, chip.units, key_blocks)
     counts = split_decode_counts(
-        cache.batch, query_heads, group.head_dim, need.fused.output_dim, walked * row_blocks, splits, cache.query_tokens
+        cache.batch, query_heads, group.head_dim, need.fused.output_dim, walked, splits, cache.query_tokens
     )
     ends = _ELEMENT_BYTES * cache.batch * query_heads * cache.query_tokens * (group.head_dim + need.fused.output_dim)
     pairs = query_heads * cache.batch * cache.query_tokens * attended / split.dcp
@@ -109,6 +111,14 @@ def decode_io(group: CacheGroup, cache: Cache, split: Split, need: KernelNeed, t
         row_blocks=row_blocks,
         heads=heads * cache.batch,
     )
+
+
+def _sharing(tensor: Tensor, segment: Segment, group: CacheGroup) -> Numeric:
+    """Sequences whose queries share one read of ``segment``: as many as explain what is attended beyond all reads."""
+    if segment.label != "shared prefix":
+        return np.float64(1.0)
+    read = sum((s.read for s in tensor.segments), start=np.float64(0.0))
+    return 1.0 + part_of(np.maximum(group.attended - read, 0.0), segment.read)
 
 
 def prefill_io(group: CacheGroup, cache: Cache, split: Split, need: KernelNeed, tile: Tile) -> LayerIo:

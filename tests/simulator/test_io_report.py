@@ -20,9 +20,15 @@ from kvwall.simulator.setup import Setup
 from kvwall.simulator.stack import scheme_names
 
 MODELS = ("llama-3.1-8b", "gemma-3-27b", "deepseek-v3", "deepseek-v3.2", "qwen3.5-27b")
-STACKS = (*scheme_names(), "palu+int4", "quest+fp8", "streaming_llm+kivi+offload:fraction=0.5")
+STACKS = (
+    *scheme_names(),
+    "prefix:tokens=4096,cascade=true",
+    "palu+int4",
+    "quest+fp8",
+    "streaming_llm+kivi+offload:fraction=0.5",
+)
 DEVICES = ("h100", "a100", "rtx-4090", "mi300x", "t4")
-BATCH = np.array([[1.0], [48.0]])
+BATCH = np.array([[1.0], [48.0], [1e6]])
 CONTEXT = np.array([1.0, 130.0, 5000.0, 300_000.0])
 
 
@@ -167,6 +173,19 @@ def test_what_a_decode_kernel_holds(setup_of):
     mla = need("deepseek-v3", "fp8")
     assert (mla.heads, mla.fused.staged_row_bytes, mla.fused.converted_row_bytes) == (1, 656, 1024)
     assert (mla.fused.query_row_bytes, mla.fused.output_dim) == (1152, 512)
+
+
+def test_a_prefix_read_once_is_walked_by_the_queries_of_all(setup_of):
+    # 64 sequences share 1024 of 2048 tokens: 64 x 4 rows a head are 16 tiles of 16 rows instead of 64 reads.
+    setup = setup_of(scheme="prefix:tokens=1024,cascade=true")
+    batch, context = np.array([64.0]), np.array([2048.0])
+    hbm, units = _report(setup, batch=batch, context=context).levels
+    prefix = 32 * 1024 * 8 * 256 * 2
+    own = 64 * prefix
+    ends = 32 * 64 * 32 * 256 * 2
+    lse = 32 * 64 * 32 * 4
+    assert float(hbm.compulsory_bytes[0]) == pytest.approx(prefix + own + ends)
+    assert float(units.moved_bytes[0]) == pytest.approx(16 * prefix + own + ends + lse)
 
 
 def test_ranks_and_replicas_add_up(setup_of):
