@@ -16,7 +16,7 @@ from kvwall.simulator.traffic import Numeric
 class LevelIo(Part):
     """Traffic of one attention kernel between two levels of memory, all layers and devices.
 
-    :ivar capacity_bytes: the fast level that the bound belongs to: the whole chip, or one unit
+    :ivar capacity_bytes: the fast level of the bound: the whole chip, or one unit; ``None`` if not on record
     :ivar bound_bytes: proved lower bound, never below the compulsory traffic
     :ivar constant: ``c`` of the bound written as ``c P d^2 / M`` elements
     :ivar bound: which bound binds
@@ -25,7 +25,7 @@ class LevelIo(Part):
 
     operator: str
     level: Literal["HBM -> chip", "L2 -> SM"]
-    capacity_bytes: float
+    capacity_bytes: float | None
     moved_bytes: float
     compulsory_bytes: float
     bound_bytes: float

@@ -123,9 +123,10 @@ def constant_of(bound: Numeric, pairs: Numeric, head_dim: Numeric, capacity: Num
 
     :param bound: elements moved, or a lower bound on them
     """
-    form = floats(pairs) * floats(head_dim) ** 2 / capacity
+    size = floats(capacity)
+    form = floats(pairs) * floats(head_dim) ** 2 / np.where(size > 0, size, np.inf)
     shape = np.broadcast_shapes(np.shape(bound), form.shape)
-    return np.divide(bound, form, out=np.zeros(shape), where=np.broadcast_to(form > 0, shape))
+    return np.divide(bound, form, out=np.zeros(shape), where=np.broadcast_to(np.isfinite(form) & (form > 0), shape))
 
 
 def attention_order_elements(

@@ -34,18 +34,19 @@ class LevelRow:
 
     :ivar operator: the kernel, as the bill of a step calls it
     :ivar level: from device memory onto the chip, or from the last-level cache into the compute units
-    :ivar capacity_bytes: the fast level of the bound: all on-chip memory, or one unit's shared memory and registers
+    :ivar capacity_bytes: the fast level of the bound: all memory on the chip, or of one unit; ``None`` where it is not
+        on record, so that only the compulsory traffic is asserted
     :ivar moved_bytes: what the kernel moves (a model of reuse in the last-level cache for the first level)
     :ivar compulsory_bytes: what no implementation avoids
     :ivar bound_bytes: proved lower bound, never below the compulsory traffic
-    :ivar constant: ``c`` of the bound written as ``c P d^2 / M``
+    :ivar constant: ``c`` of the bound written as ``c P d^2 / M`` elements of 16 bits; 0 where ``M`` is not on record
     :ivar bound: which bound binds
     :ivar ratio: moved over bound
     """
 
     operator: str
     level: Level
-    capacity_bytes: float
+    capacity_bytes: float | None
     moved_bytes: Array
     compulsory_bytes: Array
     bound_bytes: Array
@@ -119,15 +120,10 @@ def _group_rows(group: CacheGroup, cache: Cache, split: Split, chip: OnChip) -> 
     spilled = 0.0 if bool(plain.fits) else layer.score_bytes
     moved = whole[0] if how.fused else whole[1] + spilled
     into_units = layer.counted_bytes if how.fused else layer.copied_bytes + spilled
-    rows = []
-    pairs: tuple[tuple[Level, Numeric, float | None, float], ...] = (
-        ("HBM -> chip", moved, chip.chip_bytes, 1.0),
-        ("L2 -> SM", into_units, chip.unit_bytes, float(chip.units)),
-    )
     width = group.prefill_dims[0] if cache.prefill else group.head_dim
-    for level, amount, capacity, units in pairs:
-        if capacity is not None:
-            rows.append(_level(name, level, amount, layer, need, width, capacity, units, times))
+    rows = [_level(name, "HBM -> chip", moved, layer, need, width, chip.chip_bytes, 1.0, times)]
+    if chip.sram_per_unit_bytes is not None:
+        rows.append(_level(name, "L2 -> SM", into_units, layer, need, width, chip.unit_bytes, chip.units, times))
     return rows, how
 
 
@@ -166,17 +162,12 @@ def _level(
     layer: LayerIo,
     need: KernelNeed,
     width: int,
-    capacity: float,
+    capacity: float | None,
     units: float,
     times: Numeric,
 ) -> LevelRow:
-    """One row: the largest of the compulsory traffic and the two proved bounds."""
-    query_row = width * _ELEMENT_BYTES
-    streaming = streaming_bound_bytes(layer.pairs, query_row, need.least_row_bytes, capacity, units=units)
-    scores: Numeric = np.zeros(np.shape(streaming))
-    if need.least_element_bytes:
-        e = need.least_element_bytes
-        scores = e * score_bound_elements(layer.pairs, width, capacity / e, units)
+    """One row: the largest of the compulsory traffic and, where the capacity is known, the two proved bounds."""
+    streaming, scores = _proved(layer, need, width, capacity, units) if capacity else (floats(0.0), floats(0.0))
     compulsory = floats(layer.compulsory_bytes)
     bound = np.maximum(np.maximum(streaming, scores), compulsory)
     proved = np.where(streaming >= scores, _STREAMING, _SCORES)
@@ -187,7 +178,16 @@ def _level(
         moved_bytes=floats(moved * times),
         compulsory_bytes=compulsory * times,
         bound_bytes=bound * times,
-        constant=constant_of(bound, layer.pairs, width, capacity / _ELEMENT_BYTES) / _ELEMENT_BYTES,
+        constant=constant_of(bound, layer.pairs, width, (capacity or 0.0) / _ELEMENT_BYTES) / _ELEMENT_BYTES,
         bound=np.where(bound > compulsory, proved, _COMPULSORY),
         ratio=np.divide(moved, bound, out=np.ones(np.shape(bound)), where=bound > 0),
     )
+
+
+def _proved(layer: LayerIo, need: KernelNeed, width: int, capacity: float, units: float) -> tuple[Array, Array]:
+    """The two bounds that depend on the capacity."""
+    streaming = streaming_bound_bytes(layer.pairs, width * _ELEMENT_BYTES, need.least_row_bytes, capacity, units=units)
+    # Keys that are rebuilt on chip are no inputs, so that counting their elements proves nothing.
+    e = need.least_element_bytes
+    scores = e * score_bound_elements(layer.pairs, width, capacity / e, units) if e else floats(0.0)
+    return streaming, scores

@@ -112,21 +112,21 @@ def test_dense_decode_by_hand(setup_of):
     assert float(hbm.moved_bytes[0]) == expected + extra
     # Into the units each split reads the queries again.
     assert float(units.moved_bytes[0]) == expected + extra + 32 * 8 * 32 * 128 * 2
-    assert (hbm.capacity_bytes, units.capacity_bytes) == ((50 * 1024 + 132 * 484) * 1024, 484 * 1024)
+    assert (hbm.capacity_bytes, units.capacity_bytes) == ((50 * 1024 + 132 * 512) * 1024, 512 * 1024)
 
 
 def test_prefill_into_the_units_by_hand(setup_of):
     # One sequence of 4096 tokens: 32 blocks of 128 rows visit 528 tiles of 128 keys, per layer and query head.
     _, units = _report(setup_of(), True, batch=np.array([1.0]), context=np.array([4096.0])).levels
     assert float(units.moved_bytes[0]) == 32 * 32 * 2 * (4096 * 128 * 2 + 528 * 128 * 256)
-    # P q w / M - n M = 32 * (4096 * 4097 / 2) * 256 * 512 / (484 KiB) - 132 * 484 KiB is less than compulsory here.
+    # P q w / M - n M = 32 * (4096 * 4097 / 2) * 256 * 512 / (512 KiB) - 132 * 512 KiB is less than compulsory here.
     assert str(units.bound[0]).startswith("compulsory")
 
 
 def test_a_long_prefill_is_bounded_by_its_capacity(setup_of):
     n = 131072.0
     hbm, units = _report(setup_of(), True, batch=np.array([1.0]), context=np.array([n])).levels
-    m = 484 * 1024
+    m = 512 * 1024
     assert float(units.bound_bytes[0]) == pytest.approx(32 * (32 * n * (n + 1) / 2 * 256 * 512 / m - 132 * m))
     assert float(units.constant[0]) == pytest.approx(2, rel=0.01)
     assert "proved" in str(units.bound[0])
@@ -198,9 +198,21 @@ def test_ranks_and_replicas_add_up(setup_of):
 
 def test_devices_without_stated_memory_have_no_levels_and_no_limit(setup_of):
     report = _report(setup_of(on="tpu-v5e"))
-    assert report.levels == ()
+    (row,) = report.levels
+    assert (row.level, row.capacity_bytes) == ("HBM -> chip", None)
+    assert np.all(row.bound_bytes == row.compulsory_bytes)
+    assert np.all(row.constant == 0)
     assert report.fusion[0].fused
     assert report.fusion[0].why.endswith("the data sheet states no memory per unit")
+
+
+def test_bounds_count_all_memory_near_the_units(setup_of):
+    # Data caches of 256 KiB, registers of 256 KiB, and tensor memory of 256 KiB on the newer of the two.
+    assert [on_chip(setup_of(on=on).system.device).unit_bytes for on in ("h100", "b200")] == [512 * 1024, 768 * 1024]
+    # The memory-side cache of this device is on no record here, so its chip capacity is unknown.
+    row = _report(setup_of(on="mi300x"), True, batch=np.array([1.0]), context=np.array([131072.0])).levels[1]
+    assert (row.level, row.capacity_bytes) == ("L2 -> SM", None)
+    assert np.all(row.bound_bytes == row.compulsory_bytes)
 
 
 def test_recurrent_layers_have_no_attention(setup_of):
