@@ -62,7 +62,7 @@ def explain_validation(error: ValidationError, document: type[BaseModel]) -> str
         (item for item in by_key.items() if item[1][0]["type"] == "extra_forbidden"), next(iter(by_key.items()))
     )
     first = problems[0]
-    key = ".".join(_written(part) for part in location) or "the document"
+    key = ".".join(_written(part) for part in location)
     more = f" (and {len(by_key) - 1} more)" if len(by_key) > 1 else ""
     if first["type"] == "extra_forbidden":
         allowed = sorted(field_names(model_at(document, list(first["loc"][:-1]))))
@@ -71,6 +71,8 @@ def explain_validation(error: ValidationError, document: type[BaseModel]) -> str
     if first["type"] == "missing":
         return f"missing key '{key}'{more}"
     message = " or ".join(dict.fromkeys(_told(problem) for problem in problems)).replace(" or expected ", " or ")
+    if not key:  # a check of several keys against each other names them itself
+        return f"{message}{more}"
     value = shortened(first["input"], 61)
     shown = "" if value in message or len(value) > 60 else f" (found {value})"
     return f"{key}: {message}{shown}{more}"

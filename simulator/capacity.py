@@ -9,18 +9,12 @@ import numpy as np
 
 from kvwall.hardware.system import System
 from kvwall.simulator.cache import Place
-from kvwall.simulator.dense import Paging, dense_cache
-from kvwall.simulator.pages import PageLayout, page_layout
+from kvwall.simulator.dense import dense_cache
 from kvwall.simulator.pool import kv_pool, loaded_weights
 from kvwall.simulator.reserve import ByteBand, Reserve, StartUp, engine_reserve, rank_shape
-from kvwall.simulator.setup import Setup
+from kvwall.simulator.sequence_memory import SequenceMemory
 from kvwall.simulator.traffic import Array, Numeric
-from kvwall.simulator.weights_memory import rank_weights, stage_share
-from kvwall.workloads.model_spec import LinearState
-
-#: Two contexts far beyond any window, whose difference is a multiple of any block or residual.
-_FAR_TOKENS = 2.0**22
-_STEP_TOKENS = 27_720 * 128.0
+from kvwall.simulator.weights_memory import rank_weights
 
 
 @dataclass(frozen=True)
@@ -33,14 +27,12 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Capacity:
+class Capacity(SequenceMemory):
     """Memory of the fullest rank of one replica.
 
-    :ivar setup: model, machine, engine and formats
     :ivar context: tokens per sequence that ``max_concurrency`` counts with
     """
 
-    setup: Setup
     context: int
 
     @cached_property
@@ -103,56 +95,6 @@ class Capacity:
         """Cache pool as the engine computes it; negative where it would refuse to start."""
         return kv_pool(self.setup.engine, self.start, self.utilization, self.weights, self.reserve)
 
-    @cached_property
-    def layout(self) -> PageLayout | None:
-        """Pages that layers of different kinds share; ``None`` where the engine or the model has none."""
-        return page_layout(self.setup)
-
-    @cached_property
-    def paging(self) -> Paging:
-        """Blocks, windows and state pages as the engine keeps them."""
-        engine, layout = self.setup.engine, self.layout
-        extra = float(self.setup.batched_tokens) if engine.swa_aware else float("inf")
-        block, pages = self.setup.block, engine.state_pages_per_sequence
-        if layout is not None and self._state_bytes:
-            block = layout.smallest_block_tokens
-            pages = layout.state_pages * layout.page_bytes / layout.largest_state_bytes
-        return Paging(block, extra, pages, engine.window_spare_blocks)
-
-    def sequence_bytes(
-        self, context: Numeric, paging: Paging | None = None, sequences: Numeric = 1.0, place: Place = "hbm"
-    ) -> Array:
-        """Memory in ``place`` of one of ``sequences`` sequences of ``context`` tokens, on the fullest rank, in blocks.
-
-        :param context: tokens per sequence
-        :param paging: blocks to round to; the engine's unless given
-        :param sequences: sequences on the rank, over which a shared prefix is spread
-        :param place: device memory unless given
-        """
-        s = self.setup
-        dense = dense_cache(s.model, sequences, context, paging=paging or self.paging)
-        cache = s.stack.rewrite(dense)
-        total: Numeric = np.zeros(np.shape(context))
-        for group in cache.groups:
-            for tensor in group.tensors:
-                share = tensor.share(s.deployment.attention_tp) / (1 if tensor.divisible else s.deployment.dcp)
-                total = total + group.layers * share * tensor.stored_bytes(place)
-        return np.asarray(total * stage_share(s.model.layers, s.deployment.pp))
-
-    @cached_property
-    def bytes_per_token(self) -> float:
-        """Marginal bytes of one more token of a long sequence on the fullest rank."""
-        far = np.array([_FAR_TOKENS, _FAR_TOKENS + _STEP_TOKENS])
-        near, further = self.sequence_bytes(far, Paging(1, self.paging.window_extra_tokens, self.paging.state_pages))
-        return float((further - near) / _STEP_TOKENS)
-
-    @cached_property
-    def bytes_per_sequence(self) -> float:
-        """Bytes of a long sequence that do not depend on its length: windows, residuals, states."""
-        exact = Paging(1, self.paging.window_extra_tokens, self.paging.state_pages)
-        constant = float(self.sequence_bytes(_FAR_TOKENS, exact)) - self.bytes_per_token * _FAR_TOKENS
-        return max(0.0, constant)
-
     def held(self, kv_bytes: float, context: Numeric) -> Array:
         """Sequences of ``context`` tokens that one rank holds with a pool of ``kv_bytes``, as a real number.
 
@@ -184,7 +126,7 @@ class Capacity:
         if self.layout is not None and self.layout.resident:
             blocks = max(0.0, self.layout.blocks(kv_bytes) - engine.null_blocks)
             return np.asarray(blocks / np.maximum(self.layout.request_blocks(context), 1.0))
-        states = self._state_bytes if engine.state_pool_ratio else 0.0
+        states = self.state_bytes if engine.state_pool_ratio else 0.0
         null_bytes = engine.null_blocks * self.setup.block * self.bytes_per_token
         held = self._held_in(self.token_pool(kv_bytes) - null_bytes, context, "hbm", states)
         if states:
@@ -192,20 +134,12 @@ class Capacity:
             held = np.minimum(held, np.maximum(0.0, slots - engine.null_blocks))
         return np.asarray(held)
 
-    @cached_property
-    def _state_bytes(self) -> float:
-        """Recurrent state of one sequence on the fullest rank."""
-        d = self.setup.deployment
-        groups = [group for group in self.setup.model.attention if isinstance(group, LinearState)]
-        whole = sum(group.layers * group.state_bytes for group in groups)
-        return whole / d.attention_tp * stage_share(self.setup.model.layers, d.pp)
-
     def token_pool(self, kv_bytes: float) -> float:
         """What of a pool of ``kv_bytes`` holds tokens; the rest holds states where the engine keeps them apart.
 
         A pool that the user read off a log is the token pool already.
         """
-        if self.setup.overrides.kv_bytes is not None or not self._state_bytes:
+        if self.setup.overrides.kv_bytes is not None or not self.state_bytes:
             return kv_bytes
         return kv_bytes / (1 + self.setup.engine.state_pool_ratio)
 
@@ -258,9 +192,9 @@ class Capacity:
         per_rank = np.ceil(np.asarray(batch, dtype=np.float64) / (d.dp * d.attn_dp))
         if self.setup.overrides.kv_tokens is not None:
             return np.asarray(np.ceil(np.asarray(batch) / d.dp) * context <= self.setup.overrides.kv_tokens)
-        needed = per_rank * self.sequence_bytes(context, sequences=per_rank)
+        needed = per_rank * self.sequence_bytes(context, sequences=per_rank) + self.prompt_extra_bytes(context)
         pool_ok = self.pool.mid > 0 or self.setup.overrides.kv_bytes is not None
-        whole = self.token_pool(self.kv.mid) * (1 + (self.setup.engine.state_pool_ratio if self._state_bytes else 0.0))
+        whole = self.token_pool(self.kv.mid) * (1 + (self.setup.engine.state_pool_ratio if self.state_bytes else 0.0))
         on_device = (needed <= whole) & (per_rank <= self.held(self.kv.mid, context)) & pool_ok
         for needed_there, room in self.beside(per_rank, context).values():
             on_device = on_device & (needed_there <= room)

@@ -25,6 +25,7 @@ class Scheme(Document):
     :cvar axes: the axes of the cache it shrinks; two schemes of a stack may not shrink one axis
     :cvar equations: the equations of what is stored, read and computed
     :cvar reference: where they are from
+    :cvar drops_after_prompt: what it drops is still whole until the last chunk of a prompt is prefilled
     :cvar limits: where it does not apply and what is known to go wrong
     """
 
@@ -34,6 +35,7 @@ class Scheme(Document):
     equations: ClassVar[tuple[str, ...]]
     reference: ClassVar[str]
     limits: ClassVar[tuple[str, ...]] = ()
+    drops_after_prompt: ClassVar[bool] = False
 
     def rewrite(self, cache: Cache) -> Cache:
         """The cache as this scheme keeps it."""

@@ -69,6 +69,11 @@ class Stack:
         """The stack as it is written, in the order in which it acts; ``none`` when empty."""
         return "+".join(scheme.text for scheme in self.schemes) or "none"
 
+    @property
+    def during_prefill(self) -> Stack:
+        """The stack as it acts while a prompt is prefilled: without what drops tokens only afterwards."""
+        return Stack(tuple(scheme for scheme in self.schemes if not scheme.drops_after_prompt))
+
     def check(self, model: ModelSpec) -> None:
         """Refuse a scheme that the architecture forbids.
 

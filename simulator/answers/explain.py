@@ -15,7 +15,6 @@ from kvwall.simulator.capacity import Capacity
 from kvwall.simulator.estimate import Axes, Estimate, estimate
 from kvwall.simulator.inquiry import Inquiry, Resolved, resolve
 from kvwall.simulator.roofline import PricedTerm
-from kvwall.simulator.setup import Setup
 
 _SYMBOL = re.compile(r"[A-Za-z_]+")
 
@@ -143,21 +142,18 @@ def _cache(found: Estimate, batch: int, context: int) -> CacheBytes:
     each = float(Capacity(setup, context).sequence_bytes(float(context)))
     # The fullest stage times all stages overstates an uneven pipeline by less than one layer a stage.
     physical = each * d.attention_tp * d.pp * batch
-    dense = Capacity(_without_tokens_schemes(found), context)
-    whole = float(dense.sequence_bytes(float(context))) * d.attention_tp * d.pp * batch
-    drops = any("tokens" in scheme.axes for scheme in setup.stack.schemes)
-    why = "the whole prompt stays until its last chunk is prefilled" if drops else "nothing is dropped after a prefill"
+    prompt = float(Capacity(setup, context).prompt_extra_bytes(float(context))) * d.attention_tp * d.pp
+    why = (
+        "one prompt is still whole until its last chunk is prefilled"
+        if prompt
+        else "nothing is dropped after a prefill"
+    )
     return CacheBytes(
         logical_bytes=number(np.ravel(found.kv_stored_bytes)[0]),
         physical_bytes=physical,
-        peak_bytes=max(physical, whole) if drops else physical,
+        peak_bytes=physical + prompt,
         why=why,
     )
-
-
-def _without_tokens_schemes(found: Estimate) -> Setup:
-    kept = tuple(scheme for scheme in found.setup.stack.schemes if "tokens" not in scheme.axes)
-    return replace(found.setup, stack=replace(found.setup.stack, schemes=kept))
 
 
 def _levels(found: Estimate) -> tuple[LevelBytes, ...]:

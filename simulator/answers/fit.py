@@ -135,6 +135,11 @@ def _reason(capacity: Capacity, users: int, fits: bool) -> str:
         weights, reserve = capacity.weights.mid / _GIB, capacity.reserve.total.mid / _GIB
         usable = capacity.setup.memory_bytes * capacity.utilization / _GIB
         return f"weights {weights:.2f} GiB + reserve {reserve:.2f} GiB exceed {usable:.2f} GiB usable per GPU{tail}"
+    prompt = float(capacity.prompt_extra_bytes(float(context)))
+    if prompt > capacity.kv.mid:
+        whole = (each + prompt) / _GIB
+        prompt_text = f"a prompt of {context:,} tokens needs {whole:.2f} GiB until its last chunk is prefilled"
+        return f"{prompt_text}, the pool has {capacity.kv.mid / _GIB:.2f} GiB{tail}"
     per_rank = np.ceil(np.float64(users) / (replicas * capacity.setup.deployment.attn_dp))
     for place, (needed, there) in capacity.beside(per_rank, float(context)).items():
         if needed > there:

@@ -24,6 +24,7 @@ class SnapKv(Scheme):
     name: ClassVar[str] = "snapkv"
     title: ClassVar[str] = "one-shot eviction of prompt tokens by the attention of the last queries"
     axes: ClassVar[frozenset[Axis]] = frozenset({"tokens"})
+    drops_after_prompt: ClassVar[bool] = True
     equations: ClassVar[tuple[str, ...]] = (
         "stored = read = B (min(S, budget) + t) L 2 H_kv d 2 bytes  (S prompt tokens, t generated)",
         "prefill: 2 L H_q w S d FLOP for the window's scores, and a gather of the kept tokens",

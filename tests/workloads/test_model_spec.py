@@ -133,12 +133,12 @@ def _minimal() -> dict[str, object]:
         (
             "attention",
             [],
-            "f.yaml: the document: attention is empty: a model needs at least one attention group",
+            "f.yaml: attention is empty: a model needs at least one attention group",
         ),
         (
             "layers",
             3,
-            "f.yaml: the document: layers is 3, but the attention groups have 2 and the feed-forward groups 2: "
+            "f.yaml: layers is 3, but the attention groups have 2 and the feed-forward groups 2: "
             "expected both equal to layers, or their sum",
         ),
     ],

@@ -77,23 +77,23 @@ def test_a_bare_on_in_a_file_is_the_key_on(tmp_path: Path):
         ({"targets": {"ttft": "50 GB"}}, "targets.ttft: '50 GB' has the unit 'B', expected 's' as in '2 s'"),
         (
             {"workload": None},
-            "the document: give exactly one of 'workload' (one kind of request) and 'mix' (several)",
+            "give exactly one of 'workload' (one kind of request) and 'mix' (several)",
         ),
         (
             {"workload": {"input": 4, "output": 1, "shared_prefix": 5}},
-            "the document: workload: shared_prefix 5 is longer than input 4",
+            "workload: shared_prefix 5 is longer than input 4",
         ),
         (
             {"workload": None, "mix": [{"name": "a", "share": 0.5, "input": 1, "output": 2}]},
-            "the document: mix: the shares add up to 0.5, not to 1",
+            "mix: the shares add up to 0.5, not to 1",
         ),
         (
             {"workload": None, "mix": [{"name": "a", "share": 0.5, "input": 1, "output": 2}] * 2},
-            "the document: mix: the name 'a' stands twice",
+            "mix: the name 'a' stands twice",
         ),
         (
             {"workload": {"input": "1..1000", "output": "1..1000"}, "users": "1..10"},
-            "the document: its ranges make 10,000,000 points (at most 1,000,000)",
+            "its ranges make 10,000,000 points (at most 1,000,000)",
         ),
         ({"objective": "speed"}, "objective: expected 'cost', 'throughput' or 'latency' (found 'speed')"),
         (

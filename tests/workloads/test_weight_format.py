@@ -165,18 +165,18 @@ def test_an_unknown_format_names_the_nearest():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("bits_per_weight: 3", "the document: payload_bits 4 exceeds bits_per_weight 3"),
+        ("bits_per_weight: 3", "payload_bits 4 exceeds bits_per_weight 3"),
         (
             "bits_per_weight: 5\noverrides: {norms: 8}",
-            "the document: 'norms' stands both in sixteen_bit and in overrides",
+            "'norms' stands both in sixteen_bit and in overrides",
         ),
         (
             "bits_per_weight: 5\noverrides: {experts: 0}",
-            "the document: overrides.experts is 0, allowed is above 0 to 64 bits",
+            "overrides.experts is 0, allowed is above 0 to 64 bits",
         ),
         (
             "bits_per_weight: 5\nloaded_over_arithmetic: 1.2\nloaded_over_arithmetic_high: 1.1",
-            "the document: loaded_over_arithmetic_high is below loaded_over_arithmetic",
+            "loaded_over_arithmetic_high is below loaded_over_arithmetic",
         ),
     ],
 )
