@@ -103,7 +103,7 @@ def estimate(setup: Setup, axes: Axes, keep_lines: bool = True) -> Estimate:
     :raises ForbiddenError: a scheme that the architecture forbids
     """
     setup.stack.check(setup.model)
-    cache, shape = _step(setup, axes)
+    cache, shape = rank_step(setup, axes)
     traffic = _traffic(setup, cache, shape)
     host = _host(setup, cache, shape)
     real = replace(traffic, operators=(*traffic.operators, host))
@@ -128,7 +128,7 @@ def estimate(setup: Setup, axes: Axes, keep_lines: bool = True) -> Estimate:
     )
 
 
-def _step(setup: Setup, axes: Axes) -> tuple[Cache, StepShape]:
+def rank_step(setup: Setup, axes: Axes) -> tuple[Cache, StepShape]:
     """The rewritten cache of one rank and the shape of its step."""
     d = setup.deployment
     batch = np.asarray(axes.batch, dtype=np.float64)

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from kvwall.simulator.answers.attention_io import AttentionIo, attention_io
 from kvwall.simulator.answers.base import Part, Range, SetupAnswer, number, setup_fields
 from kvwall.simulator.answers.step import TermLine, bound_by, context_warnings, fits_at, step_point
 from kvwall.simulator.auto import settle
 from kvwall.simulator.capacity import Capacity
-from kvwall.simulator.estimate import Axes, Estimate, estimate
+from kvwall.simulator.estimate import Axes, Estimate, estimate, rank_step
 from kvwall.simulator.inquiry import Inquiry, Resolved, resolve
 from kvwall.simulator.roofline import PricedTerm
 
@@ -71,6 +72,7 @@ class ExplainAnswer(SetupAnswer):
     cache: CacheBytes
     levels: tuple[LevelBytes, ...]
     fusion: tuple[Fusion, ...]
+    io: AttentionIo
     terms: tuple[ExplainedTerm, ...]
 
 
@@ -119,6 +121,7 @@ def answer_explain(
         cache=_cache(found, batch, context),
         levels=_levels(found),
         fusion=_fusion(found),
+        io=attention_io(setup, rank_step(setup, axes)[0]),
         terms=tuple(sorted(terms, key=lambda line: -line.charged_s)),
     )
 
