@@ -84,8 +84,8 @@ def read_text(path: Path, largest_bytes: int = LARGEST_FILE_BYTES) -> str:
         if size > largest_bytes:
             raise InputError(f"{where}: {size:,} bytes is too large (at most {largest_bytes:,})")
         raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{where}: cannot be read ({error.strerror or error})") from None
+    except (OSError, ValueError) as error:  # a null byte is a ValueError
+        raise InputError(f"{where}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if b"\0" in raw:
         raise InputError(f"{where}: is a binary file, expected text")
     try:

@@ -11,12 +11,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+#: A word that nobody wrote on purpose: it is shown by its ends.
+_ENDLESS = re.compile(r"\S{301,}")
+
+#: Longer names are no misspelling of anything.
+_LONGEST_NAME = 100
+
 
 class KvwallError(Exception):
-    """Anything kvwall refuses, with one line that a person can act on."""
+    """Anything kvwall refuses, with one line that a person can act on.
+
+    The line stays one line whatever a file or an option held: what breaks lines becomes a space, and an endless word
+    keeps its ends.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        line = " ".join(message.splitlines())
+        super().__init__(_ENDLESS.sub(lambda word: f"{word[0][:100]}...{word[0][-60:]}", line))
 
 
 class InputError(KvwallError):
@@ -42,6 +57,8 @@ def canonical(name: str) -> str:
 
 def suggestion(name: str, allowed: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the allowed name nearest to ``name``, or an empty string."""
+    if len(name) > _LONGEST_NAME:
+        return ""
     by_canonical = {canonical(option): option for option in allowed}
     matches = get_close_matches(canonical(name), by_canonical, n=1, cutoff=0.5)
     return f"; did you mean {by_canonical[matches[0]]!r}?" if matches else ""

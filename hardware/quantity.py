@@ -46,12 +46,18 @@ _EXPONENT = re.compile(r"([+-]?\d[\d.]*[eE][+-]?\d+)\s*([A-Za-z\u00b5][A-Za-z/]*
 _NUMBER = re.compile(r"[+-]?[\d.,_]+(?:[eE][+-]?\d+)?\s*")
 
 
+#: The time to parse a text grows with the square of its length.
+_LONGEST_TEXT = 100
+
+
 class UnitError(ValueError):
     """A text that is not a quantity of the unit its field expects."""
 
 
 @cache
 def _parse_text(text: str) -> tuple[float, str]:
+    if len(text) > _LONGEST_TEXT:
+        raise UnitError(f"{_shown(text)} is not a number with a unit")
     if _DECIMAL_COMMA.search(text):
         raise UnitError(f"{_shown(text)} has a comma that separates no thousands; write a decimal point")
     exponent = _EXPONENT.fullmatch(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from kvwall.hardware.document import parse_mapping, read_text, validate_mapping
@@ -41,7 +42,7 @@ def _is_path(text: str) -> bool:
 
 
 def _read(path: Path) -> ModelSpec:
-    if path.is_dir() or not path.is_file():
+    if os.path.isdir(path):  # not path.is_dir(), which raises where a path is too long
         return read_hf_config(path)
     data = parse_mapping(read_text(path), str(path))
     if "attention" in data and "model_type" not in data:

@@ -95,3 +95,9 @@ def test_absurd_sizes_are_refused(value: object) -> None:
 def test_the_bounds_themselves_are_allowed() -> None:
     assert parse("1 B", "B", 1, 100) == 1
     assert parse(100, "B", 1, 100) == 100
+
+
+def test_thousands_of_digits_are_refused_at_once() -> None:
+    with pytest.raises(UnitError) as caught:
+        parse_quantity("9" * 100_000, "B", 1, 1e18, "80 GiB")
+    assert str(caught.value) == f"'{'9' * 39}... is not a number with a unit, for example '80 GiB'"
