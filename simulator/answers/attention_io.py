@@ -24,6 +24,7 @@ class LevelIo(Part):
     """
 
     operator: str
+    layers: float
     level: Literal["HBM -> chip", "L2 -> SM"]
     capacity_bytes: float | None
     moved_bytes: float
@@ -38,6 +39,7 @@ class KernelFusion(Part):
     """Whether the schemes' work runs inside one attention kernel on this device; bytes from device memory."""
 
     operator: str
+    layers: float
     fused: bool
     why: str
     fused_bytes: float
@@ -70,6 +72,7 @@ def _first(value: Numeric) -> float:
 def _level(row: LevelRow) -> LevelIo:
     return LevelIo(
         operator=row.operator,
+        layers=row.layers,
         level=row.level,
         capacity_bytes=row.capacity_bytes,
         moved_bytes=_first(row.moved_bytes),
@@ -84,6 +87,7 @@ def _level(row: LevelRow) -> LevelIo:
 def _fusion(row: FusionRow) -> KernelFusion:
     return KernelFusion(
         operator=row.operator,
+        layers=row.layers,
         fused=row.fused,
         why=row.why,
         fused_bytes=_first(row.fused_bytes),

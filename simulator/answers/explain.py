@@ -105,6 +105,7 @@ def answer_explain(
     found = estimate(setup, axes)
     point = step_point(found, (0,), batch, context, bool(np.all(fits_at(setup, axes))))
     terms = tuple(_explained(line, plain) for line, plain in zip(found.lines, point.terms, strict=True))
+    io = attention_io(setup, rank_step(setup, axes)[0])
     fields = setup_fields(resolved)
     fields["assumptions"] = (*fields["assumptions"], *found.notes)
     fields["warnings"] = (*fields["warnings"], *context_warnings(setup, context))
@@ -120,8 +121,8 @@ def answer_explain(
         fits=point.fits,
         cache=_cache(found, batch, context),
         levels=_levels(found),
-        fusion=_fusion(found),
-        io=attention_io(setup, rank_step(setup, axes)[0]),
+        fusion=_fusion(found, io),
+        io=io,
         terms=tuple(sorted(terms, key=lambda line: -line.charged_s)),
     )
 
@@ -172,7 +173,7 @@ def _levels(found: Estimate) -> tuple[LevelBytes, ...]:
     return tuple(made)
 
 
-def _fusion(found: Estimate) -> tuple[Fusion, ...]:
+def _fusion(found: Estimate, io: AttentionIo) -> tuple[Fusion, ...]:
     """What of the schemes runs inside the attention kernel, and what is a kernel of its own."""
     made = []
     for name in dict.fromkeys(line.operator for line in found.lines if "attention" in line.operator):
@@ -182,7 +183,10 @@ def _fusion(found: Estimate) -> tuple[Fusion, ...]:
             paid = sum(number(np.ravel(line.charged_s)[0]) for line in work)
             how = "binds the kernel" if paid else "hides under its reads"
             why = f"{names}: {how} on {found.setup.system.device.name}"
-            made.append(Fusion(operator=name, fused=True, why=why))
+            unfit = next((kernel for kernel in io.fusion if kernel.operator == name and not kernel.fused), None)
+            if unfit:
+                why += f", priced as if fused, but {unfit.why}"
+            made.append(Fusion(operator=name, fused=unfit is None, why=why))
     schemes = {scheme.name for scheme in found.setup.stack.schemes}
     for owner, name in dict.fromkeys((line.owner, line.operator) for line in found.lines if line.owner in schemes):
         made.append(

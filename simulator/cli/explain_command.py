@@ -86,3 +86,19 @@ def _print_memory(answer: ExplainAnswer, screen: Console) -> None:
     screen.print()
     for fusion in answer.fusion:
         screen.print(Text(f"{'fused' if fusion.fused else 'not fused'}: {fusion.operator}: {fusion.why}"))
+    _print_io(answer, screen)
+
+
+def _print_io(answer: ExplainAnswer, screen: Console) -> None:
+    """Attention against its lower bounds, and what its kernel holds on chip."""
+    screen.print()
+    rows = [
+        (f"{row.layers:g} x {row.operator}", row.level, gib(row.moved_bytes), gib(row.compulsory_bytes),
+         gib(row.bound_bytes), f"{row.ratio:.3f}", "proved" if row.bound_bytes > row.compulsory_bytes else "compulsory")
+        for row in answer.io.levels
+    ]  # fmt: skip
+    columns = ("kernel", "between", "moved GiB", "compulsory GiB", "lower bound GiB", "moved / bound", "bound")
+    screen.print(table("I/O of attention", columns, rows))
+    for kernel in answer.io.fusion:
+        bytes_ = f"{gib(kernel.fused_bytes)} GiB fused, {gib(kernel.separate_bytes)} with a copy first"
+        screen.print(Text(f"{kernel.operator}: {kernel.why} ({bytes_}, {gib(kernel.unfused_bytes)} unfused)"))

@@ -33,6 +33,7 @@ class LevelRow:
     """Traffic of one kind of attention layer between two levels, all layers and ranks.
 
     :ivar operator: the kernel, as the bill of a step calls it
+    :ivar layers: alike layers that run it
     :ivar level: from device memory onto the chip, or from the last-level cache into the compute units
     :ivar capacity_bytes: the fast level of the bound: all memory on the chip, or of one unit; ``None`` where it is not
         on record, so that only the compulsory traffic is asserted
@@ -45,6 +46,7 @@ class LevelRow:
     """
 
     operator: str
+    layers: float
     level: Level
     capacity_bytes: float | None
     moved_bytes: Array
@@ -67,6 +69,7 @@ class FusionRow:
     """
 
     operator: str
+    layers: float
     fused: bool
     why: str
     fused_bytes: Array
@@ -101,6 +104,18 @@ def io_report(setup: Setup, cache: Cache) -> IoReport:
     return IoReport(tuple(levels), tuple(fusion))
 
 
+@dataclass(frozen=True, slots=True)
+class _Kernel:
+    """One kind of attention layer: its kernel's name, layers, traffic of one layer and rank, needs and key channels."""
+
+    name: str
+    layers: float
+    times: Numeric
+    layer: LayerIo
+    need: KernelNeed
+    width: int
+
+
 def _group_rows(group: CacheGroup, cache: Cache, split: Split, chip: OnChip) -> tuple[list[LevelRow], FusionRow]:
     need = prefill_need(group) if cache.prefill else decode_need(group, chip)
     query_rows = cache.query_tokens if cache.prefill else decode_rows(group, cache, split, need)
@@ -111,19 +126,23 @@ def _group_rows(group: CacheGroup, cache: Cache, split: Split, chip: OnChip) -> 
         if cache.prefill
         else decode_io(group, cache, split, need, tile, chip)
     )
-    times = group.layers * split.ranks
-    name = f"{'prefill' if cache.prefill else 'decode'} attention ({group.kind})"
+    kernel = _Kernel(
+        name=f"{'prefill' if cache.prefill else 'decode'} attention ({group.kind})",
+        layers=group.layers,
+        times=group.layers * split.ranks,
+        layer=layer,
+        need=need,
+        width=group.prefill_dims[0] if cache.prefill else group.head_dim,
+    )
     from_memory = _from_memory(layer, tile, room, chip)
-    whole = [from_memory, from_memory + 2 * layer.dense_bytes]
-    whole.append(whole[1] + layer.score_bytes)
-    how = _fusion(name, need, own, plain, chip, [floats(b * times) for b in whole])
+    with_copy = from_memory + 2 * layer.dense_bytes
+    how = _fusion(kernel, own, plain, chip, (from_memory, with_copy, with_copy + layer.score_bytes))
     spilled = 0.0 if bool(plain.fits) else layer.score_bytes
-    moved = whole[0] if how.fused else whole[1] + spilled
+    moved = from_memory if how.fused else with_copy + spilled
     into_units = layer.counted_bytes if how.fused else layer.copied_bytes + spilled
-    width = group.prefill_dims[0] if cache.prefill else group.head_dim
-    rows = [_level(name, "HBM -> chip", moved, layer, need, width, chip.chip_bytes, 1.0, times)]
+    rows = [_level(kernel, "HBM -> chip", moved, chip.chip_bytes, 1.0)]
     if chip.sram_per_unit_bytes is not None:
-        rows.append(_level(name, "L2 -> SM", into_units, layer, need, width, chip.unit_bytes, chip.units, times))
+        rows.append(_level(kernel, "L2 -> SM", into_units, chip.unit_bytes, chip.units))
     return rows, how
 
 
@@ -140,8 +159,11 @@ def _from_memory(layer: LayerIo, tile: Tile, room: TileRoom, chip: OnChip) -> Ar
     return device_memory_bytes(layer.compulsory_bytes, counted, passes, layer.row_blocks) + layer.extra_bytes
 
 
-def _fusion(name: str, need: KernelNeed, own: Tile, plain: Tile, chip: OnChip, whole: list[Array]) -> FusionRow:
+def _fusion(
+    kernel: _Kernel, own: Tile, plain: Tile, chip: OnChip, moved: tuple[Numeric, Numeric, Numeric]
+) -> FusionRow:
     """How the kernel runs, told by what it must hold on chip."""
+    need = kernel.need
     work = ", ".join(dict.fromkeys(need.work))
     fused = bool(own.fits)
     if fused:
@@ -152,42 +174,36 @@ def _fusion(name: str, need: KernelNeed, own: Tile, plain: Tile, chip: OnChip, w
         held = f", {resident:.0f} KiB of it factors" if resident else ""
         then = "a kernel of its own writes a 16-bit copy" if bool(plain.fits) else "scores go through device memory"
         why = f"{work or 'attention'} does not fit: smallest {room_text(need.fused, own, chip)}{held}; {then}"
-    return FusionRow(name, fused, why, *whole)
+    inside, copied, unfused = (floats(amount * kernel.times) for amount in moved)
+    return FusionRow(kernel.name, kernel.layers, fused, why, inside, copied, unfused)
 
 
-def _level(
-    name: str,
-    level: Level,
-    moved: Numeric,
-    layer: LayerIo,
-    need: KernelNeed,
-    width: int,
-    capacity: float | None,
-    units: float,
-    times: Numeric,
-) -> LevelRow:
+def _level(kernel: _Kernel, level: Level, moved: Numeric, capacity: float | None, units: float) -> LevelRow:
     """One row: the largest of the compulsory traffic and, where the capacity is known, the two proved bounds."""
-    streaming, scores = _proved(layer, need, width, capacity, units) if capacity else (floats(0.0), floats(0.0))
-    compulsory = floats(layer.compulsory_bytes)
+    streaming, scores = _proved(kernel, capacity, units) if capacity else (floats(0.0), floats(0.0))
+    compulsory = floats(kernel.layer.compulsory_bytes)
     bound = np.maximum(np.maximum(streaming, scores), compulsory)
     proved = np.where(streaming >= scores, _STREAMING, _SCORES)
+    elements = (capacity or 0.0) / _ELEMENT_BYTES
     return LevelRow(
-        operator=name,
+        operator=kernel.name,
+        layers=kernel.layers,
         level=level,
         capacity_bytes=capacity,
-        moved_bytes=floats(moved * times),
-        compulsory_bytes=compulsory * times,
-        bound_bytes=bound * times,
-        constant=constant_of(bound, layer.pairs, width, (capacity or 0.0) / _ELEMENT_BYTES) / _ELEMENT_BYTES,
+        moved_bytes=floats(moved * kernel.times),
+        compulsory_bytes=compulsory * kernel.times,
+        bound_bytes=bound * kernel.times,
+        constant=constant_of(bound, kernel.layer.pairs, kernel.width, elements) / _ELEMENT_BYTES,
         bound=np.where(bound > compulsory, proved, _COMPULSORY),
         ratio=np.divide(moved, bound, out=np.ones(np.shape(bound)), where=bound > 0),
     )
 
 
-def _proved(layer: LayerIo, need: KernelNeed, width: int, capacity: float, units: float) -> tuple[Array, Array]:
+def _proved(kernel: _Kernel, capacity: float, units: float) -> tuple[Array, Array]:
     """The two bounds that depend on the capacity."""
-    streaming = streaming_bound_bytes(layer.pairs, width * _ELEMENT_BYTES, need.least_row_bytes, capacity, units=units)
+    need, pairs, width = kernel.need, kernel.layer.pairs, kernel.width
+    streaming = streaming_bound_bytes(pairs, width * _ELEMENT_BYTES, need.least_row_bytes, capacity, units=units)
     # Keys that are rebuilt on chip are no inputs, so that counting their elements proves nothing.
     e = need.least_element_bytes
-    scores = e * score_bound_elements(layer.pairs, width, capacity / e, units) if e else floats(0.0)
+    scores = e * score_bound_elements(pairs, width, capacity / e, units) if e else floats(0.0)
     return streaming, scores
