@@ -103,6 +103,11 @@ def resolve(inquiry: Inquiry, phase: Phase = "decode") -> Resolved:
         model, system, tp=inquiry.tp, pp=inquiry.pp, dp=inquiry.dp, ep=inquiry.ep,
         attn_dp=inquiry.attn_dp, dcp=inquiry.dcp,
     )  # fmt: skip
+    if inquiry.memory_utilization is not None and engine.utilization_of == "none":
+        given = f"--memory-utilization {inquiry.memory_utilization}"
+        raise InputError(
+            f"{given}: engine {engine.engine!r} has no memory fraction; state the memory by --gpu-memory-gib"
+        )
     calibration = CALIBRATIONS.load(inquiry.calibration)
     setup = Setup(
         model_name=name,
@@ -223,7 +228,8 @@ def _assumptions(inquiry: Inquiry, setup: Setup) -> tuple[str, ...]:
         made.append(f"{device.name}: figures from a single public source")
     if inquiry.price_usd_per_gpu_hour is None and device.price is not None:
         price = device.price
-        made.append(f"price {price.per_hour_usd:g} USD per GPU-hour, as of {price.as_of}")
+        when = f"as of {price.as_of}" if price.as_of[:1].isdigit() else "recalled, not looked up"
+        made.append(f"price {price.per_hour_usd:g} USD per GPU-hour, {when}")
     return tuple(made)
 
 

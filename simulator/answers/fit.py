@@ -46,6 +46,7 @@ class FitAnswer(SetupAnswer):
     context: int
     users: int
     utilization: float
+    utilization_of: str
     fits: bool
     reason: str
     per_gpu: PerGpu
@@ -92,6 +93,7 @@ def answer_fit(resolved: Resolved, context: int | None = None, users: int = 1) -
         context=tokens,
         users=users,
         utilization=capacity.utilization,
+        utilization_of=setup.engine.utilization_of,
         fits=fits,
         reason=_reason(capacity, users, fits),
         per_gpu=_per_gpu(capacity),
@@ -112,13 +114,20 @@ def _per_gpu(capacity: Capacity) -> PerGpu:
     )
     return PerGpu(
         memory_bytes=setup.memory_bytes,
-        usable_bytes=setup.memory_bytes * capacity.utilization,
+        usable_bytes=_usable_bytes(capacity),
         weights_bytes=capacity.weights_arithmetic_bytes,
         weights_loaded_bytes=band(capacity.weights),
         reserve_bytes=band(reserve.total),
         reserve_parts=parts,
         kv_bytes=band(capacity.kv),
     )
+
+
+def _usable_bytes(capacity: Capacity) -> float:
+    """Memory that the engine takes for all it keeps; a fraction of what is free after loading holds nothing back."""
+    setup = capacity.setup
+    held_back = setup.engine.utilization_of in ("total memory", "static fraction")
+    return setup.memory_bytes * (capacity.utilization if held_back else 1.0)
 
 
 def _reason(capacity: Capacity, users: int, fits: bool) -> str:
@@ -133,7 +142,7 @@ def _reason(capacity: Capacity, users: int, fits: bool) -> str:
     tail = f"; {change}" if change else ""
     if capacity.pool.mid <= 0 and capacity.setup.overrides.kv_bytes is None:
         weights, reserve = capacity.weights.mid / _GIB, capacity.reserve.total.mid / _GIB
-        usable = capacity.setup.memory_bytes * capacity.utilization / _GIB
+        usable = _usable_bytes(capacity) / _GIB
         return f"weights {weights:.2f} GiB + reserve {reserve:.2f} GiB exceed {usable:.2f} GiB usable per GPU{tail}"
     prompt = float(capacity.prompt_extra_bytes(float(context)))
     if prompt > capacity.kv.mid:

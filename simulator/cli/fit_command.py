@@ -33,12 +33,17 @@ def render(answer: FitAnswer, screen: Console) -> None:
     title = (
         f"{answer.model} ({answer.weights}, {answer.scheme}) on {answer.gpus} x {answer.device_name}, {answer.engine}"
     )
+    usable = f"{gpu.usable_bytes / gpu.memory_bytes:.3g} of the memory"
+    left = {
+        "free after load": f"{answer.utilization:.3g} of what is left",
+        "static fraction": "usable less weights, context",
+    }.get(answer.utilization_of, "what is left")
     rows = [
         ("memory", "", gib(gpu.memory_bytes)),
-        ("usable", f"{answer.utilization:.3g} of the memory", gib(gpu.usable_bytes)),
+        ("usable", usable, gib(gpu.usable_bytes)),
         ("weights, loaded", "", spread(gpu.weights_loaded_bytes, gib)),
         *((f"reserve: {p.name}", p.equation, spread(p.bytes, gib)) for p in gpu.reserve_parts if p.bytes.high),
-        ("KV pool", "what is left", spread(gpu.kv_bytes, gib)),
+        ("KV pool", left, spread(gpu.kv_bytes, gib)),
     ]
     screen.print(table(title, ("per GPU", "equation", "GiB"), rows, left=2))
     screen.print()

@@ -44,6 +44,10 @@ STEP = "step llama-3.1-8b --on h100"
             "--query-tokens 16384: exceeds the context 8192 that includes them",
         ),
         ("--memory-utilization 90", "--memory-utilization 90.0: must lie between 0.01 and 1"),
+        (
+            "--engine none --memory-utilization 0.5",
+            "--memory-utilization 0.5: engine 'none' has no memory fraction; state the memory by --gpu-memory-gib",
+        ),
         ("--memory-utilization nan", "--memory-utilization nan: must lie between 0.01 and 1"),
         ("--utilization 0", "--utilization 0.0: must lie between 0.001 and 1"),
         ("--price-usd-per-gpu-hour -2", "--price-usd-per-gpu-hour -2.0: must lie between 0 and 100000"),
@@ -120,6 +124,22 @@ def test_drafts_and_adapters(refusal: Callable[[str], str], options: str, messag
 )
 def test_counts_of_the_other_commands(refusal: Callable[[str], str], command: str, message: str) -> None:
     assert refusal(command) == message
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--tp two", "--tp 'two': expected a whole number"),
+        ("--tp=1.5", "--tp '1.5': expected a whole number"),
+        ("--kv-gib much", "--kv-gib 'much': expected a number"),
+        ("--phase prefil", "--phase 'prefil': expected 'decode', 'prefill'; did you mean 'prefill'?"),
+        ("--cache hot", "--cache 'hot': expected 'cold', 'warm'"),
+        ("--tp", "Option '--tp' requires an argument"),
+        ("--json=yes", "Option '--json' does not take a value"),
+    ],
+)
+def test_an_option_of_another_type(refusal: Callable[[str], str], options: str, message: str) -> None:
+    assert refusal(f"{STEP} {options}") == f"{message} (see kvwall step --help)"
 
 
 def test_a_context_beyond_the_model_is_answered_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:

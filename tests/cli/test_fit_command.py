@@ -81,3 +81,17 @@ def test_a_no_is_told_on_both_streams(run: Run) -> None:
     assert "DOES NOT FIT: weights " in stdout
     assert stderr.startswith("kvwall: no: weights ")
     assert stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("engine", "usable", "pool"),
+    [
+        ("vllm", "0.92 of the memory", "what is left"),
+        ("sglang", "0.835 of the memory", "usable less weights, context"),
+        ("trtllm", "1 of the memory", "0.9 of what is left"),
+    ],
+)
+def test_the_table_says_what_the_fraction_is_of(run: Run, engine: str, usable: str, pool: str) -> None:
+    status, stdout, _ = run("fit", "llama-3.1-8b", "--on", "h100", "--engine", engine)
+    rows = dict(re.findall(r"^(usable|KV pool) +(\S.*?)  ", stdout, re.MULTILINE))
+    assert (status, rows) == (0, {"usable": usable, "KV pool": pool})
