@@ -72,13 +72,15 @@ def cascade_elements(
     width = floats(head_dim) + value_dim
     if cascade == "unfused":
         return standard_attention_elements(q, n, head_dim, value_dim) + 0 * floats(capacity)
-    kept = scores_on_chip(cascade, n, key_tile)
-    ends = []
-    for scores in (kept, np.minimum(key_tile, n)):
-        rows = rows_on_chip(scores, head_dim, value_dim, key_tile, capacity)
+    kept, tile = scores_on_chip(cascade, n, key_tile), np.minimum(key_tile, n)
+    fewest = np.ceil(q / rows_on_chip(tile, head_dim, value_dim, key_tile, capacity))
+    most = np.ceil(q / rows_on_chip(kept, head_dim, value_dim, key_tile, capacity))
+    moves = PASSES[cascade] if PASSES[cascade] > 1 else 0
+    found = []
+    # Whole numbers of streams bend the line a little, so the second one is tried as well.
+    for streams in (fewest, np.minimum(fewest + 1, most), most):
+        rows = np.ceil(q / streams)
         room = floats(capacity) - floats(key_tile) * width - rows * width
-        spilled = np.clip(1.0 - np.maximum(room, 0.0) / (rows * kept), 0.0, 1.0)
-        spilled = np.where(kept > np.minimum(key_tile, n), spilled, 0.0)
-        moves = PASSES[cascade] if PASSES[cascade] > 1 else 0
-        ends.append(q * width + np.ceil(q / rows) * n * width + moves * spilled * q * n)
-    return np.minimum(*ends)
+        spilled = np.where(kept > tile, np.clip(1.0 - np.maximum(room, 0.0) / (rows * kept), 0.0, 1.0), 0.0)
+        found.append(q * width + streams * n * width + moves * spilled * q * n)
+    return floats(np.minimum.reduce(np.broadcast_arrays(*found)))

@@ -61,7 +61,10 @@ def test_one_pass_needs_no_more_buffer_for_longer_sequences():
 def test_more_buffer_never_moves_more_and_fusing_never_moves_more(cascade, q, n, d, tile, squares):
     capacity = squares * d * d + 2 * tile * d
     moved = float(cascade_elements(cascade, q, n, d, d, tile, capacity))
-    assert float(cascade_elements(cascade, q, n, d, d, tile, 2 * capacity)) <= moved * (1 + 1e-12)
+    # Streams of the keys are whole: where rows are spilled, rounding may cost one of them.
+    rounding = 0.0 if cascade == "fusemax" else 2.0 * n * d
+    for larger in (capacity + 100, 2 * capacity):
+        assert float(cascade_elements(cascade, q, n, d, d, tile, larger)) <= moved * (1 + 1e-12) + rounding
     assert float(compulsory_attention_elements(q, n, d, d)) <= moved
     order = [float(cascade_elements(c, q, n, d, d, tile, capacity)) for c in ("fusemax", "local max", "flat")]
     assert order == sorted(order)
