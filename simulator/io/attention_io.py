@@ -21,7 +21,7 @@ from kvwall.simulator.io.tiles import Tile
 from kvwall.simulator.operators.prefill import causal_pairs, chunked_pairs, earlier_tokens
 from kvwall.simulator.operators.split import Split, attended_on_host
 from kvwall.simulator.segments import part_of
-from kvwall.simulator.traffic import Numeric
+from kvwall.simulator.traffic import Array, Numeric
 
 #: Passes over 16-bit scores of unfused attention: S and P are each written and read.
 _SCORE_PASSES = 4.0
@@ -78,19 +78,7 @@ def decode_io(group: CacheGroup, cache: Cache, split: Split, need: KernelNeed, t
     heads = max(1.0, float(-(-need.heads // split.tp)))
     rows = decode_rows(group, cache, split, need)
     row_blocks = np.ceil(rows / tile.row_tile)
-    stored, walked, dense = (floats(0.0) for _ in range(3))
-    for tensor in content(group):
-        own = split.elements(tensor)
-        # A head that shares a latent with others reads it for itself, through the last-level cache.
-        per_head = max(own, heads * tensor.channels / split.dcp)
-        channels = rebuilt_channels(tensor, group)
-        for segment in (s for s in tensor.segments if s.attend_on == "device"):
-            tokens = floats(cache.batch * segment.read)
-            blocks = np.ceil(rows * _sharing(tensor, segment, group) / tile.row_tile)
-            stored = stored + own * segment.bits.effective / 8 * tokens
-            walked = walked + per_head * segment.bits.effective / 8 * tokens * blocks
-            width = heads * channels / split.dcp if channels else own * converted(segment.bits, chip)
-            dense = dense + width * _ELEMENT_BYTES * tokens
+    stored, walked, dense = _cache_walk(group, cache, split, heads, rows, tile, chip)
     attended = group.attended - attended_on_host(group)
     query_heads = split.queries(group) * split.dcp
     work = cache.batch * heads * row_blocks
@@ -111,6 +99,26 @@ def decode_io(group: CacheGroup, cache: Cache, split: Split, need: KernelNeed, t
         row_blocks=row_blocks,
         heads=heads * cache.batch,
     )
+
+
+def _cache_walk(
+    group: CacheGroup, cache: Cache, split: Split, heads: float, rows: Numeric, tile: Tile, chip: OnChip
+) -> tuple[Array, Array, Array]:
+    """Bytes of the cache once, as the row blocks walk it, and of the 16-bit copy of what is converted or rebuilt."""
+    stored, walked, dense = (floats(0.0) for _ in range(3))
+    for tensor in content(group):
+        own = split.elements(tensor)
+        # A head that shares a latent with others reads it for itself, through the last-level cache.
+        per_head = max(own, heads * tensor.channels / split.dcp)
+        channels = rebuilt_channels(tensor, group)
+        for segment in (s for s in tensor.segments if s.attend_on == "device"):
+            tokens = floats(cache.batch * segment.read)
+            blocks = np.ceil(rows * _sharing(tensor, segment, group) / tile.row_tile)
+            stored = stored + own * segment.bits.effective / 8 * tokens
+            walked = walked + per_head * segment.bits.effective / 8 * tokens * blocks
+            width = heads * channels / split.dcp if channels else own * converted(segment.bits, chip)
+            dense = dense + width * _ELEMENT_BYTES * tokens
+    return stored, walked, dense
 
 
 def _sharing(tensor: Tensor, segment: Segment, group: CacheGroup) -> Numeric:
