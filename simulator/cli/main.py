@@ -73,8 +73,10 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         return _complain(f"{error.filename or 'output'}: {error.strerror or error}", 2)
     except _UsageError as error:
+        from kvwall.simulator.cli.usage import explain_usage  # brings pydantic, which --help can do without
+
         asked = f"kvwall {arguments[0]}" if arguments and not arguments[0].startswith("-") else "kvwall"
-        return _complain(f"{error.format_message().rstrip('.')} (see {asked} --help)", 2)
+        return _complain(f"{explain_usage(error, arguments)} (see {asked} --help)", 2)
     if result == _INTERRUPTED:  # the option parser turns Ctrl-C into a status of its own
         return _complain("interrupted", _INTERRUPTED)
     return result if isinstance(result, int) else 0
