@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from kvwall.hardware.errors import InputError
 from kvwall.simulator.answers.compare import CompareAnswer, CompareRow, RefusedRow, answer_compare
 from kvwall.simulator.cli.options import Json, takes_inquiry
 from kvwall.simulator.cli.output import count, emit, gigabytes, milliseconds, spread, table
@@ -37,6 +38,9 @@ def command(
     json: Json = False,
 ) -> None:
     """The same step under several schemes: time, room, bytes, price."""
+    if inquiry.scheme != "none" or inquiry.kv_dtype is not None:
+        given = f"--scheme {inquiry.scheme}" if inquiry.kv_dtype is None else f"--kv-dtype {inquiry.kv_dtype}"
+        raise InputError(f"{given}: compare takes its stacks from --schemes, as in --schemes 'none;fp8'")
     stacks = [text.strip() for text in schemes.split(";") if text.strip()]
     batches = parse_counts(batch, "--batch", highest=1_000_000)
     contexts = parse_counts(context, "--context", example="1k..128k*2")

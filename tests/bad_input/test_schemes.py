@@ -42,6 +42,12 @@ def test_a_stack_that_cannot_be(refusal: Callable[[str], str], scheme: str, mess
     assert refusal(f"step llama-3.1-8b --on h100 --scheme '{scheme}'") == message
 
 
+@pytest.mark.parametrize("given", ["--scheme kivi", "--kv-dtype fp8"])
+def test_compare_takes_its_stacks_from_schemes(refusal: Callable[[str], str], given: str) -> None:
+    message = refusal(f"compare llama-3.1-8b --on h100 {given}")
+    assert message == f"{given}: compare takes its stacks from --schemes, as in --schemes 'none;fp8'"
+
+
 def test_a_cache_format_beside_a_scheme_of_the_same_axis(refusal: Callable[[str], str]) -> None:
     message = refusal("fit llama-3.1-8b --on h100 --scheme kivi --kv-dtype fp8")
     assert message == "scheme 'kivi' with --kv-dtype 'fp8': both 'kivi' and 'fp8' shrink the bits"
