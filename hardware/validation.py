@@ -74,7 +74,8 @@ def explain_validation(error: ValidationError, document: type[BaseModel]) -> str
     if not key:  # a check of several keys against each other names them itself
         return f"{message}{more}"
     value = shortened(first["input"], 61)
-    shown = "" if value in message or len(value) > 60 else f" (found {value})"
+    told = first["type"] == "value_error" and value in message
+    shown = "" if told or len(value) > 60 else f" (found {value})"
     return f"{key}: {message}{shown}{more}"
 
 

@@ -165,6 +165,13 @@ def test_a_folder_without_a_config(tmp_path: Path, refusal: Refusal) -> None:
     assert refusal(f"need {tmp_path}") == f"{tmp_path}: the folder has no config.json"
 
 
+def test_an_answer_that_cannot_be_written(tmp_path: Path, refusal: Refusal) -> None:
+    missing = tmp_path / "none" / "schema.json"
+    assert refusal(f"schema step -o {missing}") == f"{missing}: cannot be written (No such file or directory)"
+    assert refusal(f"schema step -o {tmp_path}") == f"{tmp_path}: is a folder, expected the name of a file"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_list_of_sequences_with_a_wrong_line(tmp_path: Path, refusal: Refusal) -> None:
     path = tmp_path / "lengths.txt"
     path.write_text("8k*30\n128q*2  # two long ones\n")
