@@ -16,7 +16,7 @@ from kvwall.simulator.prices import LEVELS, Level, Prices
 from kvwall.simulator.ragged import averaged
 from kvwall.simulator.roofline import PricedTerm, price
 from kvwall.simulator.setup import Setup
-from kvwall.simulator.speculation import draft_operator
+from kvwall.simulator.speculation import draft_cache_bytes, draft_operator
 from kvwall.simulator.step import StepShape, step_traffic
 from kvwall.simulator.traffic import Array, Numeric, Operator, Traffic
 
@@ -165,7 +165,9 @@ def _traffic(setup: Setup, cache: Cache, shape: StepShape) -> Traffic:
     traffic = step_traffic(cache, shape)
     extra: list[Operator] = []
     if setup.speculation is not None and not cache.prefill:
-        extra.append(draft_operator(setup.speculation, setup.model, shape.arithmetic, setup.deployment, shape.ranks))
+        draft, d = setup.speculation, setup.deployment
+        again = draft_cache_bytes(cache, d) if draft.layers else 0.0
+        extra.append(draft_operator(draft, setup.model, shape.arithmetic, d, shape.ranks, again))
     if setup.adapters is not None:
         tokens = cache.batch * cache.query_tokens
         extra.append(adapter_operator(setup.adapters, setup.model, setup.deployment, cache.batch, tokens, shape.ranks))

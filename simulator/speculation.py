@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
+
 from kvwall.hardware.errors import InputError, suggestion, unknown_name
 from kvwall.hardware.validation import shortened
+from kvwall.simulator.cache import Cache
 from kvwall.simulator.deployment import Deployment
 from kvwall.simulator.linears import head_linear
 from kvwall.simulator.operators.linear import Arithmetic
@@ -105,12 +108,35 @@ def with_draft(model: ModelSpec, speculation: Speculation) -> ModelSpec:
     )
 
 
+def draft_cache_bytes(cache: Cache, deployment: Deployment) -> Numeric:
+    """Bytes of its own layer's cache that one pass of a draft reads on one rank, over the batch.
+
+    The draft's layer is one of the first group that keeps tokens, as :func:`with_draft` made it.
+    """
+    group = next(group for group in cache.groups if group.kind != "linear")
+    read: Numeric = np.float64(0.0)
+    for tensor in group.tensors:
+        share = tensor.share(deployment.attention_tp) / deployment.dcp
+        for segment in tensor.segments:
+            if segment.place == "hbm":
+                read = read + tensor.elements * share * segment.bits.effective / 8 * segment.read
+    return read * cache.batch
+
+
 def draft_operator(
-    speculation: Speculation, model: ModelSpec, arithmetic: Arithmetic, deployment: Deployment, ranks: Numeric
+    speculation: Speculation,
+    model: ModelSpec,
+    arithmetic: Arithmetic,
+    deployment: Deployment,
+    ranks: Numeric,
+    cache_bytes: Numeric = 0.0,
 ) -> Operator:
-    """The draft's passes beyond the one that the verifying step contains: each reads its layer and the LM head again.
+    """The draft's passes beyond the one that the verifying step contains.
+
+    Each reads the draft's layer and its cache again, and every pass reads the LM head.
 
     :param model: the model with the draft's layer
+    :param cache_bytes: what one pass reads of the draft's cache on one rank (:func:`draft_cache_bytes`)
     """
     layer = sum(linear.bytes(arithmetic.weights) for linear in layer_linears(model, deployment)) / model.layers
     head = head_linear(model, deployment.tp).bytes(arithmetic.weights)
@@ -118,4 +144,7 @@ def draft_operator(
     reads = term(
         "read draft weights", "hbm", "max(0, k - 1) * w + k * h", _LEVIATHAN, tally="weights", k=passes, w=layer, h=head
     )
-    return Operator("speculation", "draft", "gemm", (reads,), 8.0 * passes, ranks=ranks)
+    again = term(
+        "read draft cache", "hbm", "max(0, k - 1) * c", _LEVIATHAN, tally="kv read", k=passes, c=cache_bytes
+    )  # fmt: skip
+    return Operator("speculation", "draft", "gemm", (reads, again), 8.0 * passes, ranks=ranks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,15 @@ def test_an_interrupt_while_pricing(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.setattr("kvwall.simulator.cli.step_command.resolve", interrupted)
     assert entry.main(["step", "llama-3.1-8b", "--on", "h100", "--json"]) == 130
     assert capsys.readouterr() == ("", "kvwall: interrupted\n")
+
+
+def test_an_interrupt_while_writing_leaves_no_half_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    assert entry.main(["schema", "step", "-o", str(tmp_path / "schema.json")]) == 130
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupt_of_the_process() -> None:

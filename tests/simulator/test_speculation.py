@@ -83,6 +83,14 @@ def test_later_draft_passes_read_the_layer_and_the_head_again() -> None:
     assert three - one == pytest.approx(2 * (layer + head), rel=1e-9)
 
 
+def test_later_draft_passes_read_their_own_cache_again() -> None:
+    # One layer of Llama-3.1-8B caches 4096 bytes a token; 33 layers are read by the verifying step, one by each pass.
+    point = step("llama-3.1-8b", on="h100", batch=[4], context=[8192], speculative="eagle:3").points[0]
+    assert point.kv_read_bytes == 4 * 8192 * 4096 * (33 + 2)
+    lookup = step("llama-3.1-8b", on="h100", batch=[4], context=[8192], speculative="ngram:3").points[0]
+    assert lookup.kv_read_bytes == 4 * 8192 * 4096 * 32
+
+
 def test_the_draft_is_an_assumption_that_is_told() -> None:
     told = resolve(Inquiry("llama-3.1-8b", "h100", speculative="eagle:3")).assumptions
     assert "eagle drafts 3, accepted 0.7 each: 2.53 a step" in told
