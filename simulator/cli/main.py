@@ -29,6 +29,8 @@ COMMANDS: dict[str, str] = {
     "compare": "the same step under several schemes",
     "explain": "every term of a step: equation, numbers, reference",
     "reconcile": "an engine's start-up log against the prediction",
+    "predict": "the time of every row of a table of kernels or serving results",
+    "agree": "predictions against measurements: error, bias, what the band holds",
     "diff": "two answers side by side, term by term",
     "list": "devices, models, schemes and all else known by name",
     "show": "everything known of one of them, with sources",
@@ -122,7 +124,10 @@ def _load(entry: EntryPoint) -> Command:
 
 
 #: One-line help of the commands that ship with kvwall but live above this package.
-PLUGGED_HELP = {"audit": "predicted KV capacity against what real engines printed"}
+PLUGGED_HELP = {
+    "audit": "predicted KV capacity against what real engines printed",
+    "calibrate": "fit kernel families to measured times, with the error on unseen shapes",
+}
 
 
 def _unused() -> None:

@@ -1,0 +1,69 @@
+"""The machine a row was measured on: a device, and for collectives the slowest link that its ranks span."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kvwall.hardware.device import DEVICES
+from kvwall.hardware.system import default_node
+from kvwall.simulator.kernel_time.machine import Machine, machine_of
+from kvwall.simulator.predicting.names import is_pairwise
+
+Reach = Literal["device", "pair", "host", "network"]
+
+#: Ranks that a pairwise bridge joins.
+_PAIR = 2
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A machine and the link that a collective uses on it.
+
+    :ivar hop_s: latency of a message over that link
+    :ivar note: what had to be assumed of the link, empty if nothing
+    """
+
+    machine: Machine
+    hop_s: float
+    note: str = ""
+
+
+def reach_of(gpu: str, kernel: str, ranks: NDArray[np.float64], per_node: NDArray[np.float64]) -> list[Reach]:
+    """Which link each row's ranks span: the fast one inside a node, a host's, or the network between nodes."""
+    if kernel == "host_copy":
+        return ["host"] * ranks.size
+    crowd = np.where(np.isnan(ranks), _PAIR, ranks)
+    outside = per_node < crowd  # an unknown number of devices in a node compares as false
+    beyond = crowd > _PAIR if is_pairwise(gpu) else np.zeros(ranks.size, dtype=np.bool_)
+    return ["network" if out else "host" if far else "pair" for out, far in zip(outside, beyond, strict=True)]
+
+
+@lru_cache(maxsize=256)
+def placed(device_id: str, reach: Reach) -> Placed:
+    """The machine of ``device_id`` whose link is the one that ``reach`` names."""
+    device = DEVICES.load(device_id)
+    machine = machine_of(device)
+    if reach == "device":
+        return Placed(machine, 0.0)
+    if reach == "network":
+        network = default_node(device_id).network
+        note = f"ranks of several nodes: {network.kind} of the usual node"
+        return Placed(replace(machine, link_bytes_per_s=network.bandwidth_bytes_per_s), network.latency_s, note)
+    link = device.scale_up if reach == "pair" and device.scale_up else device.host_link
+    if link is None:
+        return Placed(machine, 5e-6, "the device has no link on its data sheet: memory bandwidth taken")
+    note = f"ranks talk over {link.kind}" if link is device.host_link and reach != "host" else ""
+    if reach == "host" and device.scale_up is not None:
+        note = f"over the host link ({link.kind})"
+    return Placed(replace(machine, link_bytes_per_s=link.bandwidth_bytes_per_s), link.latency_s, note)
+
+
+@lru_cache(maxsize=256)
+def architecture(device_id: str) -> str:
+    """The architecture without the chip: ``Hopper`` of ``Hopper GH100``."""
+    return DEVICES.load(device_id).architecture.split()[0]
