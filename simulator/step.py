@@ -89,7 +89,7 @@ def _attention(cache: Cache, shape: StepShape, tokens: Numeric) -> list[Operator
         operators += before
         for cached in (g for g in cache.groups if g.index == index):
             operators += attention_operators(cached, cache, split)
-        operators += [last, elementwise(group.layers, tokens, row, shape.ranks)]
+        operators += [last, elementwise("norm, rotation, residual", group.layers, tokens, row, shape.ranks)]
     if cache.extra_weights:
         extra = term(
             "read factors", "hbm", "2 * W / t", "parameters of the factors beyond the projections they replace",
@@ -117,7 +117,8 @@ def _feed_forward(shape: StepShape, tokens: Numeric) -> list[Operator]:
         width = group.intermediate_size / d.tp
         if isinstance(group, ExpertFeedForward):
             width = width * group.experts_per_token + group.shared_intermediate_size / d.tp
-        operators.append(elementwise(group.layers, tokens, 2.0 * shape.model.hidden_size + 3.0 * width, shape.ranks))
+        row = 2.0 * shape.model.hidden_size + 3.0 * width
+        operators.append(elementwise("norm, activation, residual", group.layers, tokens, row, shape.ranks))
     return operators
 
 

@@ -102,7 +102,7 @@ class LogRow(Document):
             dcp=self.dcp,
             engine=engine,
             engine_version=self.version if self.is_known_engine else None,
-            memory_utilization=self.utilization,
+            memory_utilization=None if engine == "none" else self.utilization,
             max_batched_tokens=self.max_batched_tokens,
             max_num_seqs=self.max_num_seqs,
             max_model_len=self.max_model_len,

@@ -120,9 +120,23 @@ def render(answer: PlanAnswer, screen: Console, top: int = TOP) -> None:
             screen.print(Text(line))
     for line in _losers(answer):
         screen.print(Text(line))
-    if answer.candidates:
-        screen.print(Text("start it with:"))
-        screen.print(Text(f"  {answer.candidates[0].engine_flags}"), soft_wrap=True)
+    for head, flags in _commands(answer):
+        screen.print(Text(head))
+        screen.print(Text(f"  {flags}"), soft_wrap=True)
+
+
+def _commands(answer: PlanAnswer) -> list[tuple[str, str]]:
+    """What starts the pick; where the engine cannot run it, first what starts the best that it can."""
+    if not answer.candidates:
+        return []
+    pick = answer.candidates[0]
+    offered = next((candidate for candidate in answer.candidates if candidate.offered), None)
+    if pick.offered or offered is None:
+        return [("start it with:", pick.engine_flags)]
+    return [
+        (f"start rank {offered.rank}, the best that {answer.engine} offers, with:", offered.engine_flags),
+        (f"rank 1 would need {pick.scheme} in the engine:", pick.engine_flags),
+    ]
 
 
 def _targets(answer: PlanAnswer) -> str:

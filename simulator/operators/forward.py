@@ -37,15 +37,17 @@ def feed_forward_operators(
     return operators
 
 
-def elementwise(layers: float, tokens: Numeric, row_elements: float, ranks: Numeric) -> Operator:
-    """Norms, rotation, activation and residual of ``layers`` layers: ``row_elements`` moved per token, 16 bits each.
+def elementwise(name: str, layers: float, tokens: Numeric, row_elements: float, ranks: Numeric) -> Operator:
+    """What moves rows between the products (norm, rotation, activation, residual) in ``layers`` layers.
+
+    ``row_elements`` of 16 bits move per token.
 
     A fused kernel, or an L2 that keeps a small batch's rows, avoids this traffic, so none of it is compulsory.
     """
     moved = term(
         "move activations", "hbm", "2 * L * w * T", _VASWANI, compulsory=False, L=layers, w=row_elements, T=tokens
     )
-    return Operator("elementwise", "norms, rotation, activation", "elementwise", (moved,), 4 * layers, ranks=ranks)
+    return Operator("elementwise", name, "elementwise", (moved,), 4 * layers, ranks=ranks)
 
 
 def embed(tokens: Numeric, hidden: int, bits: float, ranks: Numeric) -> Operator:
