@@ -61,4 +61,74 @@ class Calibration(Document):
     source: str
 
 
+class OutOfFold(Document):
+    """Errors of predictions for points that a fit had not seen, as parts of the measured time."""
+
+    median: float = Field(ge=0)
+    p90: float = Field(ge=0)
+    bias: float = 0.0
+
+
+class KernelFit(Document):
+    """The fitted numbers of one kernel family on one device and framework.
+
+    :ivar family: its name in ``simulator/kernel_time``
+    :ivar parameters: by name, in the units that the family states
+    :ivar log_covariance: of the logarithms of the parameters, in their order
+    :ivar residual: spread (as a normal sigma) of log(predicted/measured), by regime of the ideal time
+    :ivar points: where the measurements are from
+    :ivar comment: parameters that the points do not identify
+    """
+
+    family: str
+    parameters: dict[str, float] = Field(min_length=1)
+    log_covariance: tuple[tuple[float, ...], ...]
+    residual: dict[str, float]
+    n: int = Field(ge=1)
+    cross_validated: OutOfFold
+    points: str = Field(min_length=1)
+    date: str
+    comment: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> KernelFit:
+        size = len(self.parameters)
+        if len(self.log_covariance) != size or any(len(row) != size for row in self.log_covariance):
+            raise ValueError(f"log_covariance is not {size} x {size}, one row and column per parameter")
+        if min(self.parameters.values()) <= 0:
+            raise ValueError("parameters must be above 0")
+        return self
+
+
+class KernelCalibration(Sourced):
+    """Fits of the kernels of one framework on one device.
+
+    :ivar device: name of the device
+    :ivar framework: name of the engine, e.g. ``"vllm"``
+    :ivar versions: of the software that was measured
+    :ivar fits: by family
+    """
+
+    name: str
+    device: str
+    framework: str
+    versions: dict[str, str]
+    fits: dict[str, KernelFit] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> KernelCalibration:
+        for key, fit in self.fits.items():
+            if key != fit.family:
+                raise ValueError(f"the fit {key!r} is of the family {fit.family!r}")
+        return self
+
+
 CALIBRATIONS = Library("kvwall.hardware", "calibrations", "calibration", Calibration)
+KERNEL_CALIBRATIONS = Library("kvwall.hardware", "calibrations/kernels", "kernel calibration", KernelCalibration)
+
+
+def kernel_fits(device: str, framework: str) -> dict[str, KernelFit]:
+    """All fits for ``device`` and ``framework`` by family, from every file named ``DEVICE.FRAMEWORK[.PART].yaml``."""
+    prefix = f"{device}.{framework}"
+    names = [name for name in KERNEL_CALIBRATIONS.names if name == prefix or name.startswith(f"{prefix}.")]
+    return {family: fit for name in names for family, fit in KERNEL_CALIBRATIONS.load(name).fits.items()}

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import least_squares
 
+from kvwall.hardware.calibration import KernelFit, OutOfFold
 from kvwall.hardware.errors import InputError
 from kvwall.simulator.kernel_time.family import Family
 from kvwall.simulator.kernel_time.machine import Machine
 from kvwall.simulator.kernel_time.points import Points
 from kvwall.simulator.traffic import Array
-from kvwall.validate.folds import Index
+from kvwall.validate.folds import Index, shape_folds
 
 #: Bounds in seconds of the regimes by ideal time: launch-bound, between, and bound by the machine.
 _REGIMES = {"below 10 us": (0.0, 10e-6), "10 to 100 us": (10e-6, 100e-6), "above 100 us": (100e-6, np.inf)}
@@ -94,6 +95,41 @@ def cross_validate(
     return predicted
 
 
+def calibrate_family(
+    family: Family, points: Points, latency_s: Array, machine: Machine, *, source: str, date: str, folds: int = 5
+) -> tuple[KernelFit, Array]:
+    """A fit to all points with the errors of a cross-validation by shape, and the out-of-fold seconds of each point.
+
+    :param source: where the points are from
+    :param date: of the fit
+    :raises InputError: fewer shapes than folds, or what :func:`fit_family` refuses
+    """
+    groups = shape_folds(points, folds)
+    if np.unique(groups).size < 2:
+        raise InputError(f"{family.name}: the points have too few shapes to hold any out")
+    fit = fit_family(family, points, latency_s, machine)
+    predicted = cross_validate(family, points, latency_s, machine, groups)
+    ratios = predicted / np.asarray(latency_s)
+    spread = residual_by_regime(np.log(ratios), family.ideal_seconds(points, machine))
+    unidentified = ", ".join(fit.at_bound)
+    document = KernelFit(
+        family=family.name,
+        parameters={name: _rounded(value) for name, value in fit.parameters.items()},
+        log_covariance=tuple(tuple(_rounded(cell) for cell in row) for row in fit.log_covariance),
+        residual={regime: _rounded(value) for regime, value in spread.items()},
+        n=fit.n,
+        cross_validated=OutOfFold(
+            median=_rounded(np.median(np.abs(ratios - 1))),
+            p90=_rounded(np.quantile(np.abs(ratios - 1), 0.9)),
+            bias=_rounded(np.median(ratios) - 1),
+        ),
+        points=source,
+        date=date,
+        comment=f"at a bound: {unidentified}" if unidentified else "",
+    )
+    return document, predicted
+
+
 def residual_by_regime(log_errors: Array, ideal_s: Array) -> dict[str, float]:
     """Spread (as a normal sigma, from the 10th and 90th percentile) of ``log_errors`` by regime of the ideal time."""
     ideal = np.broadcast_to(ideal_s, np.shape(log_errors))
@@ -103,6 +139,10 @@ def residual_by_regime(log_errors: Array, ideal_s: Array) -> dict[str, float]:
         chosen = inside if inside.size >= _FEWEST else log_errors
         spread[name] = float((np.quantile(chosen, 0.9) - np.quantile(chosen, 0.1)) / 2 / 1.2816)
     return spread
+
+
+def _rounded(value: float) -> float:
+    return float(f"{float(value):.4g}")
 
 
 def _named(family: Family, logs: Array) -> dict[str, float]:

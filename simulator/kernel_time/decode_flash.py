@@ -19,7 +19,14 @@ from kvwall.simulator.kernel_time.decode import (
     ramped_waves,
     total_s,
 )
-from kvwall.simulator.kernel_time.decode_plans import Plan, attended_tokens, flash2_plan, flash3_plan, group_size
+from kvwall.simulator.kernel_time.decode_plans import (
+    Plan,
+    attended_tokens,
+    flash2_plan,
+    flash3_plan,
+    flash4_plan,
+    group_size,
+)
 from kvwall.simulator.kernel_time.family import Family
 from kvwall.simulator.kernel_time.machine import Machine
 from kvwall.simulator.kernel_time.points import Points
@@ -85,6 +92,16 @@ def flash3_fp8_s(points: Points, p: Parameters, machine: Machine) -> Array:
     return total_s(points, machine, 1.0, p["launch_us"] * dims**0.24, body, tiles_us, combine_us)
 
 
+def flash4_s(points: Points, p: Parameters, machine: Machine) -> Array:
+    """Seconds of FlashAttention-4 decode at head_dim 512: idle splits cost a wave each."""
+    plan = flash4_plan(points)
+    moved, miss = cached_part(points, p, machine, 2.0)
+    chain_s = (plan.steps - 1 + first_step(points, plan, 0.25)) * p["step_us"] * MICRO
+    body = body_s(plan, machine, chain_s, moved, p["hbm_fraction"], miss) + p["fill_us"] * MICRO * miss
+    tiles_us = ramped_waves(plan, machine) * p["wave_us"]
+    return total_s(points, machine, 2.0, p["launch_us"], body, tiles_us, 0.0)
+
+
 def flash2_s(points: Points, p: Parameters, machine: Machine) -> Array:
     """Seconds of FlashAttention-2 decode over a 16-bit cache.
 
@@ -126,6 +143,14 @@ FAMILIES = (
         seconds=flash3_fp8_s,
         ideal_seconds=partial(bound_s, element_bytes=1.0),
         reference="arXiv 2407.08608; hopper/flash_prepare_scheduler.cu of vllm-project/flash-attention",
+    ),
+    Family(
+        name="decode/fa4-bf16",
+        kernel="decode_attention",
+        parameters=(*(parameter for parameter in SPLIT_KV if parameter.name != "combine_us"), HBM),
+        seconds=flash4_s,
+        ideal_seconds=partial(bound_s, element_bytes=2.0),
+        reference="flash_attn/cute of Dao-AILab/flash-attention",
     ),
     Family(
         name="decode/fa2-bf16",

@@ -19,6 +19,9 @@ from kvwall.simulator.traffic import Array, Numeric
 #: Query rows of one tile of the tensor-core kernels; the heads of a group fill them.
 _ROWS = 64.0
 
+#: Splits that vLLM allows FlashAttention-3 and -4 in a captured graph.
+_MOST_SPLITS = 32.0
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -58,10 +61,22 @@ def flash3_plan(points: Points, machine: Machine, step_tokens: Numeric) -> Plan:
     work = as_array(points.batch) * points.kv_heads * ceil_div(group_size(points), _ROWS)
     blocks = ceil_div(attended_tokens(points), step_tokens)
     per_thread_block = np.ceil(1.1 * work * blocks / machine.units)
-    splits = np.minimum(ceil_div(blocks, per_thread_block), 32.0)
+    splits = np.minimum(ceil_div(blocks, per_thread_block), _MOST_SPLITS)
     steps = ceil_div(blocks, splits)
     splits = ceil_div(blocks, steps)
     return Plan(work * splits, steps, splits, as_array(step_tokens), np.ones_like(steps))
+
+
+def flash4_plan(points: Points) -> Plan:
+    """FlashAttention-4 under vLLM on Hopper (head_dim 512): always the 32 splits that a captured graph was given.
+
+    Measured times at contexts of a few tokens grow by one wave for every 132 of ``32 x batch x KV heads``.
+    """
+    step_tokens = as_array(128.0)
+    work = as_array(points.batch) * points.kv_heads * ceil_div(group_size(points), _ROWS)
+    splits = np.full_like(work, _MOST_SPLITS)
+    steps = ceil_div(ceil_div(attended_tokens(points), step_tokens), splits)
+    return Plan(work * splits, steps, splits + 0 * steps, step_tokens, np.ones_like(steps))
 
 
 def flash2_plan(points: Points, machine: Machine) -> Plan:
