@@ -55,6 +55,15 @@ class _StrictLoader(_Loader):  # type: ignore[misc]
         return mapping
 
 
+def _short_integer(loader: Any, node: yaml.ScalarNode) -> Any:
+    """An integer, unless it has more digits than Python is willing to print in an error."""
+    if len(node.value) > 1000:
+        raise yaml.constructor.ConstructorError(None, None, "a number of thousands of digits", node.start_mark)
+    return loader.construct_yaml_int(node)
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _short_integer)
+
 # A date stays the text that was written: every date here is for people to read.
 _StrictLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]

@@ -64,7 +64,9 @@ def test_a_device_with_a_wrong_line(device: Callable[[str], str], line: str, mes
         ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]", "YAML aliases (*name) are not allowed"),
         ("a: " + "[" * 100_000, "line 1: not YAML (exceeded maximum nesting depth)"),
         ('{"a":' * 100_000, "is nested too deeply"),
-        ("count: " + "9" * 5000, "cannot be parsed (a number of thousands of digits)"),
+        ("count: " + "9" * 5000, "line 1: not YAML (a number of thousands of digits)"),
+        ("count: 0x" + "f" * 5000, "line 1: not YAML (a number of thousands of digits)"),
+        ('{"count": ' + "9" * 5000 + "}", "cannot be parsed (a number of thousands of digits)"),
         ("name: a\x07b", "not YAML (control characters are not allowed)"),
         (
             "name: !!python/object/apply:os.system [ls]",
