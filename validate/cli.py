@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,10 +11,16 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from kvwall.hardware.errors import InputError
 from kvwall.simulator.cli.options import Json
-from kvwall.simulator.cli.output import emit, table
+from kvwall.simulator.cli.output import emit, save, table
+from kvwall.simulator.cli.progress import progress_of
+from kvwall.simulator.predicting.folds import FOLD_SUFFIX
 from kvwall.validate.audit import AuditAnswer, run_audit
 from kvwall.validate.audit_tables import PROSE, markdown, sections
+from kvwall.validate.calibrate import CalibrateAnswer, FittedRow, calibrate_points, calibrations
+from kvwall.validate.calibration_text import calibration_text, folds_text
+from kvwall.validate.point_table import point_table, read_points
 
 
 def audit(
@@ -40,3 +48,56 @@ def audit(
             screen.print()
 
     emit(answer, json, render)
+
+
+def calibrate(
+    points: Annotated[Path, typer.Argument(metavar="POINTS.csv|DIR", help="measured kernels", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="NAME.yaml to write", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Fit kernel models to measured times, and tell the error on shapes that a fit has not seen."""
+    if output.suffix not in (".yaml", ".yml"):
+        raise InputError(f"-o {output}: a calibration ends in .yaml")
+    if output.is_dir() or not output.parent.is_dir():
+        raise InputError(f"-o {output}: {'is a folder' if output.is_dir() else 'its folder does not exist'}")
+    found = point_table(read_points(points))
+    made = calibrate_points(found, date.today().isoformat(), progress_of("kernel models fitted"))
+    written = []
+    for path, (calibration, folds) in calibrations(made, output, f"fitted to {points.name}").items():
+        save(path, calibration_text(calibration))
+        written.append(str(path))
+        beside = path.with_name(path.stem + FOLD_SUFFIX)
+        if folds is not None:
+            save(beside, folds_text(folds))
+            written.append(str(beside))
+        else:
+            beside.unlink(missing_ok=True)
+    answer = CalibrateAnswer(
+        table=found.where,
+        rows=found.rows,
+        used=sum(one.document.n for one in made),
+        left_out=found.left_out,
+        fits=tuple(one.row for one in made),
+        written=tuple(written),
+        assumptions=("errors are on shapes that the fit has not seen: five folds by shape",),
+    )
+    emit(answer, json, _render_fits)
+
+
+def _render_fits(answer: CalibrateAnswer, screen: Console) -> None:
+    screen.print(Text(f"{answer.used:,} of {answer.rows:,} rows of {answer.table} fitted", style="bold"))
+    columns = ("kernel model", "device", "framework", "n", "fitted %", "median %", "p90 %", "bias %")
+    screen.print(table("", columns, [_fit_cells(fit) for fit in answer.fits], left=3))
+    for fit in answer.fits:
+        told = [fit.note, f"at a bound: {', '.join(fit.at_bound)}" if fit.at_bound else ""]
+        if any(told):
+            screen.print(Padding(Text(f"{fit.family}: {'; '.join(filter(None, told))}", style="dim"), (0, 0, 0, 2)))
+    if answer.left_out:
+        screen.print(table("", ("left out because", "rows"), [(w, f"{n:,}") for w, n in answer.left_out.items()]))
+    for path in answer.written:
+        screen.print(f"written: {path}")
+
+
+def _fit_cells(fit: FittedRow) -> list[str]:
+    unseen = ["-" if value is None else f"{value * 100:.1f}" for value in (fit.median, fit.p90, fit.bias)]
+    return [fit.family, fit.device, fit.framework, f"{fit.n:,}", f"{fit.in_sample_median * 100:.1f}", *unseen]

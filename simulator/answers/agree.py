@@ -13,6 +13,7 @@ from kvwall.hardware.errors import InputError
 from kvwall.simulator.answers.base import Answer, Part
 from kvwall.simulator.answers.predict import Predicted, is_serving, kernel_table, predicted_table
 from kvwall.simulator.predicting.agreement import agreement, groups, regimes
+from kvwall.simulator.predicting.choosing import IN_SAMPLE
 from kvwall.simulator.predicting.fits import chooser_of
 from kvwall.simulator.predicting.prediction import Progress
 from kvwall.simulator.predicting.table import Table, numbers, read_table, require_columns
@@ -145,7 +146,7 @@ def _warnings(notes: NDArray[np.object_], out_of_fold: bool) -> tuple[str, ...]:
         return (
             "in sample where a calibration was fitted to these points: --out-of-fold tells the error on unseen ones",
         )
-    seen = sum("in sample" in note for note in notes)
+    seen = sum(IN_SAMPLE in note for note in notes)
     return (f"{seen} points are in sample: their calibration keeps no folds",) if seen else ()
 
 

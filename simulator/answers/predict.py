@@ -94,7 +94,7 @@ def predict(points: str | Path, *, calibration: str | None = None, progress: Pro
 def predicted_table(table: Table, calibration: str | None = None, progress: Progress | None = None) -> Predicted:
     """``table`` with its predictions."""
     if is_serving(table):
-        return _serving(table, predict_serving(table, calibration or "none", progress))
+        return _serving(table, predict_serving(table, calibration, progress))
     require_columns(table, ("kernel", "gpu"))
     return kernel_table(table, chooser_of(calibration), progress)
 

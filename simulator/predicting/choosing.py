@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,15 +13,18 @@ from kvwall.hardware.device import DEVICES
 from kvwall.hardware.errors import canonical
 from kvwall.simulator.kernel_time.family import Family
 from kvwall.simulator.kernel_time.points import Points
-from kvwall.simulator.predicting.defaults import CLASS_DEFAULTS, class_seconds
+from kvwall.simulator.predicting.defaults import CLASS_DEFAULTS, class_seconds, kernel_class
 from kvwall.simulator.predicting.families import family_names
-from kvwall.simulator.predicting.folds import fold_of
+from kvwall.simulator.predicting.folds import out_of_fold_s
 from kvwall.simulator.predicting.machines import Placed, Reach, architecture
 from kvwall.simulator.predicting.work import Work
 from kvwall.simulator.traffic import Array
 
 if TYPE_CHECKING:
     from kvwall.simulator.predicting.prediction import Kernel
+
+#: Said of a point that is asked for out of fold and cannot be had so.
+IN_SAMPLE = "in sample: the calibration keeps no folds"
 
 #: Half of a central 80 % band in standard deviations.
 _BAND = 1.2816
@@ -99,53 +102,68 @@ class Chooser:
 
     def prices(self, kernel: Kernel, points: Points, work: Work, place: Placed, reach: Reach) -> Iterator[Pricing]:
         """The prices of all ``points``, in one or more parts."""
-        names = family_names(kernel, points, place.machine)
+        names = family_names(kernel, points)
         for name in dict.fromkeys(names.tolist()):
             rows = np.flatnonzero(names == name)
-            found = self._nearest(name, kernel, reach)
+            own, shapes = points.take(rows), work.take(rows)
+            found = self._nearest(name, kernel, reach) or self._stand_in(kernel, own, reach)
             if found is None:
-                yield _by_class(kernel, points.take(rows), work.take(rows), place, rows, self._why_class(name))
+                yield _by_class(kernel, own, shapes, place, rows, self._why_class(name))
             else:
-                yield self._by_fit(*found, points.take(rows), work.take(rows), place, rows)
+                yield self._by_fit(*found, kernel, own, shapes, place, rows)
 
     def _why_class(self, family: str) -> str:
         if not self._by_family:
             return ""
-        return f"no fit of {family} for this architecture: " if family else "no kernel model fits: "
+        return f"no fit of {family} for this architecture: " if family else "no kernel model: "
 
     def _nearest(self, family: str, kernel: Kernel, reach: Reach) -> tuple[Fitted, _Loan] | None:
+        """The nearest fit of ``family``."""
         loans = [(fit, _loan(fit, kernel, reach)) for fit in self._by_family.get(family, ())]
         near = [(fit, loan) for fit, loan in loans if loan is not None]
         return min(near, key=lambda pair: (pair[1].distance, _preference(pair[0]))) if near else None
 
+    def _stand_in(self, kernel: Kernel, points: Points, reach: Reach) -> tuple[Fitted, _Loan] | None:
+        """The fit of a better-known framework's kernel for the same work, where one family serves all points."""
+        for framework in _USUAL:
+            names = set(family_names(replace(kernel, framework=framework), points).tolist())
+            found = self._nearest(names.pop(), kernel, reach) if len(names) == 1 else None
+            if found is not None:
+                return found
+        return None
+
     def _by_fit(
-        self, fit: Fitted, loan: _Loan, points: Points, work: Work, place: Placed, rows: NDArray[np.int64]
+        self,
+        fit: Fitted,
+        loan: _Loan,
+        kernel: Kernel,
+        points: Points,
+        work: Work,
+        place: Placed,
+        rows: NDArray[np.int64],
     ) -> Pricing:
         machine = place.machine
-        mid = fit.family.seconds(points, fit.parameters, machine)
         note = loan.told
+        mid = fit.family.seconds(points, fit.parameters, machine)
         if self._out_of_fold and not loan.told:
-            if fit.folds:
-                fold = fold_of(points)
-                for number, parameters in enumerate(fit.folds):
-                    inside = fold == number
-                    if inside.any():
-                        mid = np.where(inside, family_seconds(fit.family, points, parameters, machine), mid)
-                note = "out of fold"
-            else:
-                note = "in sample: the calibration keeps no folds"
+            note = "out of fold" if fit.folds else IN_SAMPLE
+            mid = out_of_fold_s(fit.family, fit.folds, points, machine) if fit.folds else mid
         ideal = np.broadcast_to(work.ideal_s(machine), rows.shape)
-        mid = np.broadcast_to(mid, rows.shape)
-        # A warm benchmark may read a small working set faster than memory; nothing else beats the data sheet.
-        mid = np.where(np.asarray(points.warm) > 0, mid, np.maximum(mid, ideal))
+        floor = _floor_s(work, place, points, ideal)
+        if loan.told:
+            # A borrowed step time knows nothing of a slower matrix unit.
+            floor = np.maximum(floor, work.matrix_s(machine) / kernel_class(kernel.kernel)[0].matrix.high)
+        mid = np.maximum(mid, floor)
         spread = np.hypot(np.asarray(fit.residual)[np.searchsorted(REGIME_BOUNDS_S, ideal, side="right")], loan.spread)
         wide = np.exp(_BAND * spread)
-        return Pricing(rows, mid / wide, mid, mid * wide, ideal, fit.calibration, note)
+        low = np.maximum(mid / wide, _floor_s(work, place, points, ideal))
+        return Pricing(rows, low, mid, mid * wide, ideal, fit.calibration, note)
 
 
-def family_seconds(family: Family, points: Points, parameters: Mapping[str, float], machine: object) -> Array:
-    """Seconds of all ``points`` of a family."""
-    return family.seconds(points, parameters, machine)  # type: ignore[arg-type]
+def _floor_s(work: Work, place: Placed, points: Points, ideal_s: Array) -> Array:
+    """What no prediction may undercut: the data sheet, or with a warm cache all of it but the memory."""
+    warm: Array = np.maximum(work.matrix_s(place.machine), work.link_bytes / place.machine.link_bytes_per_s)
+    return np.where(np.asarray(points.warm) > 0, warm, ideal_s)
 
 
 def _by_class(kernel: Kernel, points: Points, work: Work, place: Placed, rows: NDArray[np.int64], why: str) -> Pricing:

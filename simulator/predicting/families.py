@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import kvwall.simulator.kernel_time as kernel_time_folder
+from kvwall.hardware.device import DEVICES
+from kvwall.hardware.errors import canonical
+from kvwall.simulator.kernel_time import attention
 from kvwall.simulator.kernel_time.family import Family
-from kvwall.simulator.kernel_time.machine import Machine
 from kvwall.simulator.kernel_time.points import Points
+from kvwall.simulator.predicting.names import KERNELS
 
 if TYPE_CHECKING:
     from kvwall.simulator.predicting.prediction import Kernel
@@ -29,6 +32,10 @@ def families() -> dict[str, Family]:
     return found
 
 
-def family_names(kernel: Kernel, points: Points, machine: Machine) -> NDArray[np.object_]:
-    """The family of each point; empty where no model fits."""
-    return np.full(np.shape(points.batch), "", dtype=object)
+def family_names(kernel: Kernel, points: Points) -> NDArray[np.str_]:
+    """The family of each point; empty where no kernel model fits."""
+    if KERNELS[kernel.kernel] == "attention":
+        device = DEVICES.load(kernel.device)
+        framework = canonical(kernel.framework)
+        return attention.family_for(kernel.kernel, device, framework, kernel.dtype, kernel.kv_dtype, points)
+    return np.full(np.shape(points.batch), "", dtype=np.str_)

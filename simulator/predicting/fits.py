@@ -1,10 +1,81 @@
-"""The fits that ship with kvwall, and the chooser that a calibration's name means."""
+"""The fits that may price a table: all that ship with kvwall, or the one calibration that was named."""
 
 from __future__ import annotations
 
-from kvwall.simulator.predicting.choosing import Chooser
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from kvwall.hardware.calibration import CALIBRATIONS, KERNEL_CALIBRATIONS, KernelCalibration
+from kvwall.hardware.device import DEVICES
+from kvwall.hardware.errors import InputError, canonical, unknown_name
+from kvwall.simulator.predicting.choosing import Chooser, Fitted
+from kvwall.simulator.predicting.families import families
+from kvwall.simulator.predicting.folds import FOLD_SUFFIX, folds_of, matching
+
+#: Regimes of a fit's residual, by rising ideal time.
+_REGIMES = ("below 10 us", "10 to 100 us", "above 100 us")
 
 
 def chooser_of(calibration: str | None, *, out_of_fold: bool = False) -> Chooser:
-    """The chooser that uses one calibration, none, or by default all."""
-    return Chooser((), out_of_fold=out_of_fold)
+    """The chooser that a calibration's name means.
+
+    :param calibration: a kernel calibration by name or path, or a folder of them; ``none`` for the class defaults; ``None`` for all that
+        ship with kvwall, of which device and framework choose
+    :param out_of_fold: price each point by a fit that has not seen its shape
+    :raises InputError: no such calibration, or one that fits no kernel model of this version
+    """
+    if calibration is None:
+        return Chooser(_shipped(), out_of_fold=out_of_fold)
+    if _means_none(calibration):
+        return Chooser(out_of_fold=out_of_fold)
+    folder = Path(calibration)
+    if folder.is_dir():
+        names = sorted(str(path) for path in folder.glob("*.yaml") if not path.name.endswith(FOLD_SUFFIX))
+        if not names:
+            raise InputError(f"--calibration {calibration}: the folder holds no calibration")
+        return Chooser(tuple(fit for name in names for fit in _named(name)), out_of_fold=out_of_fold)
+    return Chooser(tuple(_named(calibration)), out_of_fold=out_of_fold)
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> tuple[Fitted, ...]:
+    return tuple(fit for name in KERNEL_CALIBRATIONS.names for fit in _fits(name, KERNEL_CALIBRATIONS.load(name)))
+
+
+def _means_none(calibration: str) -> bool:
+    """Whether class defaults are meant."""
+    spellings = {canonical(name) for name in ("none", *CALIBRATIONS.names)}
+    return canonical(calibration) in spellings
+
+
+def _named(calibration: str) -> list[Fitted]:
+    if not calibration.endswith((".yaml", ".yml")):
+        known = {canonical(name): name for name in KERNEL_CALIBRATIONS.names}
+        if canonical(calibration) not in known:
+            raise unknown_name("calibration", calibration, {*known.values(), "none"}, "kvwall list calibrations")
+        calibration = known[canonical(calibration)]
+    loaded = KERNEL_CALIBRATIONS.load(calibration)
+    found = list(_fits(calibration, loaded))
+    if not found:
+        raise InputError(f"--calibration {calibration}: fits no kernel model of this version of kvwall")
+    return found
+
+
+def _fits(source: str, calibration: KernelCalibration) -> Iterator[Fitted]:
+    """The fits of ``calibration`` to kernel models that exist; their parameters must be those of the model."""
+    device = DEVICES.resolve(calibration.device)
+    folds = folds_of(source)
+    for name, fit in calibration.fits.items():
+        family = families().get(name)
+        if family is None or {parameter.name for parameter in family.parameters} != set(fit.parameters):
+            continue
+        yield Fitted(
+            calibration=calibration.name,
+            device=device,
+            framework=calibration.framework,
+            family=family,
+            parameters=fit.parameters,
+            residual=(fit.residual[_REGIMES[0]], fit.residual[_REGIMES[1]], fit.residual[_REGIMES[2]]),
+            folds=matching(family, folds),
+        )

@@ -1,17 +1,43 @@
-"""Folds by shape: all points of one shape lie in one fold, so that a duplicate is never predicted from itself."""
+"""Folds by shape, and the parameters that a fit finds without each of them.
+
+A calibration keeps, beside its parameters, those of five fits that each left out a fifth of the shapes. They are a few
+numbers, and from them the prediction of any point by a fit that has not seen its shape can be had again.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import fields
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from kvwall.hardware.document import Document, read_document
+from kvwall.simulator.kernel_time.family import Family
+from kvwall.simulator.kernel_time.machine import Machine
 from kvwall.simulator.kernel_time.points import Points
+from kvwall.simulator.traffic import Array
 
 #: Parts that the shapes of a family are split into; each is predicted by a fit to the others.
 FOLDS = 5
+
+#: Ending of the file that stands beside a calibration of one's own.
+FOLD_SUFFIX = ".folds.yaml"
+
+
+class FoldParameters(Document):
+    """Parameters of each family of a calibration, fitted without the shapes of each fold.
+
+    :ivar calibration: whose folds they are
+    :ivar families: by name, one set of parameters per fold, in the order of the folds
+    """
+
+    calibration: str
+    families: dict[str, tuple[dict[str, float], ...]] = Field(min_length=1)
 
 
 def fold_of(points: Points) -> NDArray[np.int64]:
@@ -22,3 +48,31 @@ def fold_of(points: Points) -> NDArray[np.int64]:
     digests = [hashlib.blake2b(shape.tobytes(), digest_size=8).digest() for shape in shapes]
     folds = np.array([int.from_bytes(digest, "big") % FOLDS for digest in digests], dtype=np.int64)
     return np.asarray(folds[inverse.ravel()])
+
+
+def folds_of(calibration: str) -> FoldParameters | None:
+    """The fold parameters of a calibration by its name or path; ``None`` where none were kept."""
+    if calibration.endswith((".yaml", ".yml")):
+        path = Path(calibration).with_suffix("")
+        path = path.with_name(path.name + FOLD_SUFFIX)
+    else:
+        path = Path(str(files("kvwall.hardware"))) / "calibrations" / "folds" / f"{calibration}.yaml"
+    return read_document(path, FoldParameters) if path.is_file() else None
+
+
+def matching(family: Family, kept: FoldParameters | None) -> tuple[Mapping[str, float], ...]:
+    """The fold parameters of ``family``; none where they were kept for an older form of it."""
+    found = kept.families.get(family.name, ()) if kept is not None else ()
+    wanted = {parameter.name for parameter in family.parameters}
+    return found if len(found) == FOLDS and all(set(parameters) == wanted for parameters in found) else ()
+
+
+def out_of_fold_s(family: Family, folds: tuple[Mapping[str, float], ...], points: Points, machine: Machine) -> Array:
+    """Seconds of each point by the fit that has not seen its shape."""
+    number = fold_of(points)
+    seconds = np.zeros(number.shape)
+    for fold, parameters in enumerate(folds):
+        inside = np.flatnonzero(number == fold)
+        if inside.size:
+            seconds[inside] = family.seconds(points.take(inside), parameters, machine)
+    return seconds

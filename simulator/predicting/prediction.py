@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kvwall.simulator.kernel_time.points import Points
 from kvwall.simulator.predicting.agreement import groups
 from kvwall.simulator.predicting.choosing import Chooser, Pricing
 from kvwall.simulator.predicting.machines import Placed, Reach, placed, reach_of
@@ -93,10 +94,9 @@ def predict_kernels(table: Table, chooser: Chooser, progress: Progress | None = 
     :param progress: called with the rows done and their number
     """
     made = _Columns(table.rows)
-    shapes = shapes_of(table, [dtype_of(text).name for text in table.text("dtype")])
+    shapes, found = kernel_groups(table)
     done = 0
-    for values, rows in groups([table.text(key) for key in _KEYS]):
-        kernel = _kernel(*values)
+    for kernel, rows in found:
         if isinstance(kernel, Named):
             made.note[rows] = kernel.why
         else:
@@ -107,6 +107,19 @@ def predict_kernels(table: Table, chooser: Chooser, progress: Progress | None = 
     for row, why in table.damaged.items():
         made.note[row] = f"{why}; {made.note[row]}" if made.note[row] else why
     return made.done()
+
+
+def kernel_groups(table: Table) -> tuple[Shapes, list[tuple[Kernel | Named, NDArray[np.int64]]]]:
+    """The shapes of all rows, and the rows of each kernel; a kernel that a name hides comes as the reason."""
+    shapes = shapes_of(table, [dtype_of(text).name for text in table.text("dtype")])
+    found = groups([table.text(key) for key in _KEYS])
+    return shapes, [(_kernel(*values), rows) for values, rows in found]
+
+
+def work_for(kernel: Kernel, points: Points) -> Work:
+    """The compulsory work of ``points`` of one kernel."""
+    element, cached = BYTES[kernel.dtype], BYTES[kernel.kv_dtype]
+    return work_of(kernel.kernel, points, element, cached, operand(kernel.dtype), kernel.spelled)
 
 
 def _kernel(gpu: str, framework: str, spelled: str, source: str, dtype: str, kv_dtype: str) -> Kernel | Named:
@@ -123,24 +136,22 @@ def _predict_group(kernel: Kernel, shapes: Shapes, rows: NDArray[np.int64], choo
     good = shapes.usable(kernel.kernel, rows)
     for row in rows[~good]:
         made.note[row] = shapes.problem(kernel.kernel, int(row))
-    rows = rows[good]
-    for reach, kept in _reaches(kernel, shapes, rows):
+    for reach, kept in kernel_reaches(kernel, shapes, rows[good]):
         place = placed(kernel.device, reach)
         points = points_of(kernel.kernel, shapes, kept)
-        work = work_of(
-            kernel.kernel, points, BYTES[kernel.dtype], BYTES[kernel.kv_dtype], operand(kernel.dtype), kernel.spelled
-        )
+        work = work_for(kernel, points)
         for pricing in chooser.prices(kernel, points, work, place, reach):
             _keep(made, kept[pricing.rows], pricing, work, place)
 
 
-def _reaches(kernel: Kernel, shapes: Shapes, rows: NDArray[np.int64]) -> list[tuple[Reach, NDArray[np.int64]]]:
-    """The rows of each link; kernels of one device have none."""
+def kernel_reaches(kernel: Kernel, shapes: Shapes, rows: NDArray[np.int64]) -> list[tuple[Reach, NDArray[np.int64]]]:
+    """The rows by the link that their ranks span; kernels of one device have none."""
     if rows.size == 0:
         return []
     if KERNELS[kernel.kernel] not in ("collective", "copy"):
         return [("device", rows)]
-    reaches = np.array(reach_of(kernel.gpu, kernel.kernel, shapes["num_gpus"][rows], shapes["devices_per_node"][rows]))
+    ranks, per_node = shapes["num_gpus"][rows], shapes["devices_per_node"][rows]
+    reaches = np.array(reach_of(kernel.gpu, kernel.kernel, ranks, per_node))
     kinds: tuple[Reach, ...] = ("pair", "host", "network")
     return [(kind, rows[reaches == kind]) for kind in kinds if np.any(reaches == kind)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -59,12 +59,12 @@ class _RefusedError(Exception):
     """Why a row has no prediction."""
 
 
-def predict_serving(table: Table, calibration: str, progress: Progress | None = None) -> Served:
+def predict_serving(table: Table, calibration: str | None, progress: Progress | None = None) -> Served:
     """TPOT and TTFT of each row whose metric is one of them.
 
     :param table: with the columns ``model, gpu, tp, input_len, output_len, engine, metric`` and ``batch``, or
         ``concurrency`` (in ``extra`` too), which goes first: some tables count ``batch`` per rank
-    :param calibration: name of a calibration, or ``none``
+    :param calibration: name of a calibration; ``none`` for class defaults; ``None`` for the usual choice
     """
     concurrency = [a or b for a, b in zip(table.extra("concurrency"), table.text("batch"), strict=True)]
     columns = [*(table.text(name) for name in _COLUMNS), *(table.extra(name) for name in _EXTRAS[:-1]), concurrency]
@@ -80,14 +80,14 @@ def predict_serving(table: Table, calibration: str, progress: Progress | None = 
     return Served(ends[:, 1], ends[:, 0], ends[:, 2], tuple(notes))
 
 
-def _outcome(row: dict[str, str], calibration: str) -> _Outcome:
+def _outcome(row: dict[str, str], calibration: str | None) -> _Outcome:
     try:
         return _predicted(row, calibration)
     except (KvwallError, _RefusedError) as refusal:
         return _Outcome((np.nan, np.nan, np.nan), str(refusal))
 
 
-def _predicted(row: dict[str, str], calibration: str) -> _Outcome:
+def _predicted(row: dict[str, str], calibration: str | None) -> _Outcome:
     field = METRICS.get(row["metric"])
     if field is None:
         raise _RefusedError(f"metric {row['metric']!r} is not predicted (tpot_ms and ttft_ms are)")
@@ -135,7 +135,7 @@ class _Asked:
     weights: str
     kv_dtype: str
     scheme: str
-    calibration: str
+    calibration: str | None
 
 
 @lru_cache(maxsize=4096)
@@ -175,8 +175,9 @@ def _setup(asked: _Asked) -> Setup:
         weights=_weights(asked.weights, native_weights(spec)),
         kv_dtype="fp8" if _is_fp8(asked.kv_dtype) else None,
         scheme="none" if asked.scheme in _EMPTY else asked.scheme,
-        calibration=asked.calibration,
     )
+    if asked.calibration is not None:
+        inquiry = replace(inquiry, calibration=asked.calibration)
     return resolve(inquiry).setup
 
 

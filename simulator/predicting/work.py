@@ -48,11 +48,15 @@ class Work:
         bound: Array = np.max(np.stack([seconds for _, seconds in self.resources(machine)]), axis=0)
         return bound
 
+    def matrix_s(self, machine: Machine) -> Array:
+        """Seconds on the matrix unit at its peak."""
+        return np.asarray(self.flops / machine.matrix_flops_per_s[self.operand])
+
     def resources(self, machine: Machine) -> tuple[tuple[str, Array], ...]:
         """Seconds that each resource alone would take at its peak."""
         return (
             ("hbm", self.memory_bytes / machine.bandwidth_bytes_per_s),
-            ("matrix", self.flops / machine.matrix_flops_per_s[self.operand]),
+            ("matrix", self.matrix_s(machine)),
             ("link", self.link_bytes / machine.link_bytes_per_s),
         )
 
