@@ -100,6 +100,16 @@ class Chooser:
             self._by_family.setdefault(fit.family.name, []).append(fit)
         self._out_of_fold = out_of_fold
 
+    @property
+    def knows_any(self) -> bool:
+        """Whether there is any fit to choose from."""
+        return bool(self._by_family)
+
+    @property
+    def calibrations(self) -> tuple[str, ...]:
+        """Names of the calibrations the fits are from."""
+        return tuple(dict.fromkeys(fit.calibration for fits in self._by_family.values() for fit in fits))
+
     def prices(self, kernel: Kernel, points: Points, work: Work, place: Placed, reach: Reach) -> Iterator[Pricing]:
         """The prices of all ``points``, in one or more parts."""
         names = family_names(kernel, points)

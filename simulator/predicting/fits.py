@@ -12,6 +12,7 @@ from kvwall.hardware.errors import InputError, canonical, unknown_name
 from kvwall.simulator.predicting.choosing import Chooser, Fitted
 from kvwall.simulator.predicting.families import families
 from kvwall.simulator.predicting.folds import FOLD_SUFFIX, folds_of, matching
+from kvwall.simulator.predicting.machines import architecture
 
 #: Regimes of a fit's residual, by rising ideal time.
 _REGIMES = ("below 10 us", "10 to 100 us", "above 100 us")
@@ -20,8 +21,8 @@ _REGIMES = ("below 10 us", "10 to 100 us", "above 100 us")
 def chooser_of(calibration: str | None, *, out_of_fold: bool = False) -> Chooser:
     """The chooser that a calibration's name means.
 
-    :param calibration: a kernel calibration by name or path, or a folder of them; ``none`` for the class defaults; ``None`` for all that
-        ship with kvwall, of which device and framework choose
+    :param calibration: a kernel calibration by name or path, or a folder of them; ``none`` for the class defaults;
+        ``None`` for all that ship with kvwall, of which device and framework choose
     :param out_of_fold: price each point by a fit that has not seen its shape
     :raises InputError: no such calibration, or one that fits no kernel model of this version
     """
@@ -36,6 +37,15 @@ def chooser_of(calibration: str | None, *, out_of_fold: bool = False) -> Chooser
             raise InputError(f"--calibration {calibration}: the folder holds no calibration")
         return Chooser(tuple(fit for name in names for fit in _named(name)), out_of_fold=out_of_fold)
     return Chooser(tuple(_named(calibration)), out_of_fold=out_of_fold)
+
+
+@lru_cache(maxsize=64)
+def near_chooser(device_id: str) -> Chooser:
+    """The chooser of the fits on ``device_id``, or on its architecture where there is none; reads no other file."""
+    measured = {name: DEVICES.resolve(name.partition(".")[0]) for name in KERNEL_CALIBRATIONS.names}
+    own = [name for name, device in measured.items() if device == device_id]
+    kin = [name for name, device in measured.items() if architecture(device) == architecture(device_id)]
+    return Chooser(tuple(fit for name in own or kin for fit in _fits(name, KERNEL_CALIBRATIONS.load(name))))
 
 
 @lru_cache(maxsize=1)
