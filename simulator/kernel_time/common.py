@@ -63,10 +63,10 @@ def waves_time(blocks: Array, slots: Numeric, wave_s: Callable[[Array], Array]) 
 
     :param wave_s: seconds of one wave of so many blocks
     """
+    blocks, slots = as_array(blocks), as_array(slots)
     full = np.floor(blocks / slots)
     rest = blocks - full * slots
-    a_full_wave = wave_s(np.broadcast_to(as_array(slots), np.shape(blocks)))
-    return as_array(full * a_full_wave + np.where(rest > 0, wave_s(np.maximum(rest, 1.0)), 0.0))
+    return as_array(full * wave_s(slots) + np.where(rest > 0, wave_s(np.maximum(rest, 1.0)), 0.0))
 
 
 def microseconds(name: str, meaning: str, low: float, high: float, default: float) -> Parameter:

@@ -35,14 +35,17 @@ _HBM = 0.85
 #: What traffic that stays in the last-level cache costs, against memory.
 _CACHED_COST = 0.25
 
+#: Half of the slowdown of a power-limited device is reached by a launch this long, repeated back to back.
+_THROTTLED_S = 5e-3
+
 #: A packed tile gathers its rows one by one.
 _PACKED_COST = 1.1
 
-LAUNCH = microseconds("launch_us", "launch and prologue", 3, 30, 9)
+LAUNCH = microseconds("launch_us", "launch and prologue", 1, 30, 9)
 MATRIX = ratio("matrix_fraction", "achieved part of the matrix peak in a full tile at head_dim 128", 0.2, 1, 0.65)
 MASKED = ratio("extra_blocks", "key blocks that every tile costs beyond those it needs", 0.01, 5, 1)
 LONGEST = ratio("longest_ratio", "time of the longest tile alone, against one that shares the device", 0.3, 3, 0.9)
-TAIL = ratio("tail", "uneven end of the launch", 0.01, 3, 0.5)
+TAIL = ratio("tail", "uneven end of the launch", 0.01, 5, 0.5)
 GAIN = ratio("doubling_gain", "matrix rate per doubling of head_dim up to 128", 0.5, 3, 1.2)
 WIDE_GAIN = ratio("wide_gain", "matrix rate per doubling of head_dim above 128", 0.3, 3, 1.1)
 WRITE = microseconds("write_us", "one thread block of the kernel that writes a token to the cache", 0.05, 60, 2)
@@ -60,7 +63,9 @@ class PrefillKernel:
     :ivar sharpness: of the maximum of work and longest tile
     :ivar short_tile: part of a tile's extra cost that stays when a short sequence fills next to none of its rows
     :ivar tile_us: start and end of a tile where that is not fitted
-    :ivar launch_exponent: growth of the launch with head_dim
+    :ivar launch_exponent: growth of the launch with head_dim up to 128
+    :ivar wide_launch_exponent: and above
+    :ivar throttle: slowdown of a long launch, whose power the device limits
     :ivar cache_share: part of the last-level cache that a repeated buffer can use
     :ivar cache_edge: steepness of its end
     :ivar writes_cache: whether a kernel of its own writes the new keys and values
@@ -75,6 +80,8 @@ class PrefillKernel:
     short_tile: float
     tile_us: float = 0.0
     launch_exponent: float = 0.0
+    wide_launch_exponent: float = 0.0
+    throttle: float = 0.15
     cache_share: float = 0.8
     cache_edge: float = 6.0
     writes_cache: bool = True
@@ -142,7 +149,8 @@ def _work_s(points: Points, p: Parameters, machine: Machine, kernel: PrefillKern
     longest_s = tile_s + key_s * (tiles.longest_keys + extra_keys) * p["longest_ratio"]
     waves = tiles.tiles / machine.units
     work_s = average_s * waves + p["tail"] * kernel.tail_s(waves, average_s, longest_s)
-    return smooth_max(kernel.sharpness, longest_s, work_s)
+    body_s = smooth_max(kernel.sharpness, longest_s, work_s)
+    return body_s * (1 + kernel.throttle * body_s / (body_s + _THROTTLED_S))
 
 
 def _write_s(points: Points, p: Parameters, machine: Machine, kernel: PrefillKernel, memory_part: Array) -> Array:
@@ -165,7 +173,8 @@ def prefill_s(points: Points, p: Parameters, machine: Machine, kernel: PrefillKe
     miss = miss_fraction(moved + 2 * kv, kernel.cache_share, machine, points.warm, kernel.cache_edge)
     memory_part = miss + (1 - miss) * _CACHED_COST
     traffic_s = moved / (_HBM * machine.bandwidth_bytes_per_s) * memory_part
-    launch_s = p["launch_us"] * MICRO * (as_array(points.head_dim) / 128) ** kernel.launch_exponent
+    dims = as_array(points.head_dim) / 128
+    launch_s = p["launch_us"] * MICRO * dims ** np.where(dims <= 1, kernel.launch_exponent, kernel.wide_launch_exponent)
     body_s = smooth_max(3.0, _work_s(points, p, machine, kernel), traffic_s)
     seconds = launch_s + body_s + _write_s(points, p, machine, kernel, memory_part)
     cold_bound = np.where(as_array(points.warm) > 0, 0.0, bound_s(points, machine, kernel))

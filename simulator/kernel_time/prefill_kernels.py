@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kvwall.simulator.kernel_time.family import Family
 from kvwall.simulator.kernel_time.prefill import (
     GAIN,
@@ -32,23 +34,26 @@ _SHARED = (LAUNCH, MATRIX, MASKED, LONGEST, TAIL)
 _UNDER_VLLM = (*_SHARED, GAIN, WIDE_GAIN, WRITE)
 _UNDER_TRTLLM = (*_SHARED, TILE, GAIN, WIDE_GAIN)
 
-_FLASH3 = PrefillKernel(flash3_tiles, 2.0, "bf16", last_wave_tail_s, sharpness=2.0, short_tile=0.5)
-_FLASH3_FP8 = PrefillKernel(
-    flash3_fp8_tiles, 1.0, "bf16", last_wave_tail_s, sharpness=2.0, short_tile=0.5, launch_exponent=-0.08
+_FLASH3 = PrefillKernel(
+    flash3_tiles, 2.0, "bf16", last_wave_tail_s, sharpness=2.0, short_tile=0.5, wide_launch_exponent=0.1
 )
+_FLASH3_FP8 = PrefillKernel(
+    flash3_fp8_tiles, 1.0, "bf16", last_wave_tail_s, sharpness=2.0, short_tile=0.35, launch_exponent=0.1,
+    wide_launch_exponent=-0.4, throttle=0.0,
+)  # fmt: skip
 _FLASH2 = PrefillKernel(
-    flash2_tiles, 2.0, "bf16", mixed_tail_s, sharpness=2.0, short_tile=1.0, tile_us=0.3, launch_exponent=0.12,
-    cache_share=1.0, cache_edge=4.0,
+    flash2_tiles, 2.0, "bf16", mixed_tail_s, sharpness=2.0, short_tile=1.0, tile_us=0.3,
+    launch_exponent=0.12, wide_launch_exponent=0.12, cache_share=1.0, cache_edge=4.0,
 )  # fmt: skip
 
 
-def _fused(cache_bytes: float, dtype: str) -> PrefillKernel:
-    return PrefillKernel(
-        trtllm_tiles, cache_bytes, "fp8" if dtype == "fp8" else "bf16", late_tile_tail_s, sharpness=3.0,
-        short_tile=0.2, launch_exponent=-0.2, writes_cache=False,
-    )  # fmt: skip
-
-
+# TensorRT-LLM ships one kernel per head_dim and dtype; the one for 128 starts fastest.
+_FUSED = PrefillKernel(
+    trtllm_tiles, 2.0, "bf16", late_tile_tail_s, sharpness=3.0, short_tile=0.2, launch_exponent=-0.45,
+    wide_launch_exponent=0.1, writes_cache=False,
+)  # fmt: skip
+_FUSED_FP8_CACHE = replace(_FUSED, cache_bytes=1.0, launch_exponent=-0.2, wide_launch_exponent=-0.2)
+_FUSED_FP8 = replace(_FUSED, cache_bytes=1.0, dtype="fp8", wide_launch_exponent=-0.1)
 _LATENT = PrefillKernel(
     trtllm_latent_tiles, 2.0, "bf16", mixed_tail_s, sharpness=2.0, short_tile=0.2, writes_cache=False,
     latent_channels=576.0,
@@ -68,9 +73,9 @@ _KERNELS = (
     ("prefill/fa3-fp8", "prefill_attention", _FLASH3_FP8, _UNDER_VLLM, _FLASH3_SOURCE),
     ("prefill/fa4-bf16", "prefill_attention", _FLASH3, _UNDER_VLLM, _FLASH4_SOURCE),
     ("prefill/fa2-bf16", "prefill_attention", _FLASH2, _UNDER_VLLM, _FLASH2_SOURCE),
-    ("prefill/trtllm-bf16", "prefill_attention", _fused(2.0, "bf16"), _UNDER_TRTLLM, _TRTLLM_SOURCE),
-    ("prefill/trtllm-bf16-fp8-cache", "prefill_attention", _fused(1.0, "bf16"), _UNDER_TRTLLM, _TRTLLM_SOURCE),
-    ("prefill/trtllm-fp8", "prefill_attention", _fused(1.0, "fp8"), _UNDER_TRTLLM, _TRTLLM_SOURCE),
+    ("prefill/trtllm-bf16", "prefill_attention", _FUSED, _UNDER_TRTLLM, _TRTLLM_SOURCE),
+    ("prefill/trtllm-bf16-fp8-cache", "prefill_attention", _FUSED_FP8_CACHE, _UNDER_TRTLLM, _TRTLLM_SOURCE),
+    ("prefill/trtllm-fp8", "prefill_attention", _FUSED_FP8, _UNDER_TRTLLM, _TRTLLM_SOURCE),
     ("mla-prefill/bf16", "mla_prefill", _LATENT, _UNDER_TRTLLM, _TRTLLM_SOURCE),
     ("mla-prefill/fp8", "mla_prefill", _LATENT_FP8, _UNDER_TRTLLM, _TRTLLM_SOURCE),
 )
