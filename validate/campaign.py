@@ -1,0 +1,165 @@
+"""The loop over the cases of a campaign: check, time, make smaller where memory is short, keep each point."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from kvwall.hardware.device import DEVICES, Device
+from kvwall.hardware.errors import UnknownNameError
+from kvwall.validate.correctness import Checker
+from kvwall.validate.environment import Environment
+from kvwall.validate.kernels.case import Case, load_pattern
+from kvwall.validate.kernels.trial import Source, Trial
+from kvwall.validate.points_file import COLUMNS, PointsFile
+from kvwall.validate.timing import CpuClock, GpuClock, Timing, sets_for
+
+#: Halvings of a case before it is given up.
+_MOST_HALVINGS = 8
+
+#: Patterns whose bytes do not pass through the memory of the device, or not only.
+_NOT_MEMORY = frozenset({"host_copy", "host_gather", "host_rows", "all_reduce", "launch"})
+
+
+class ContextLostError(Exception):
+    """The device refuses all further work; only a new process can go on."""
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What the loop needs.
+
+    :ivar seed: of the random inputs
+    :ivar budget_s: seconds of samples of one point
+    """
+
+    here: Environment
+    clock: CpuClock | GpuClock
+    checker: Checker
+    seed: int
+    budget_s: float
+
+    def run(self, cases: list[Case], points: PointsFile, until: float, report: Callable[[str], None]) -> list[Case]:
+        """Measure ``cases`` until the clock says ``until``; returns those for which there was no time.
+
+        :raises ContextLostError: the device died; the case that killed it is kept as failed
+        """
+        for index, case in enumerate(cases):
+            if perf_counter() > until:
+                return cases[index:]
+            point = self.point(case)
+            points.append(point)
+            told = point.get("failed") or f"{point['latency_us']:.2f} us (spread {point['spread']:.0%})"
+            report(f"{index + 1}/{len(cases)} {describe(case)}: {told}")
+            if point.get("lost"):
+                raise ContextLostError(str(point["failed"]))
+        return []
+
+    def point(self, case: Case) -> dict[str, Any]:
+        """The measured point of ``case``, or why there is none under ``failed``."""
+        asked, smaller = case, 0
+        while True:
+            try:
+                wrong = None if case.pattern == "all_reduce" else self.checker.wrong(case)
+                return {"key": asked.key, "failed": wrong} if wrong else self._measured(asked, case)
+            except (RuntimeError, MemoryError, ImportError, AttributeError, TypeError, ValueError) as error:
+                failed, short = one_line(error), is_out_of_memory(error)
+                lost = "CUDA error" in failed and not short
+            # Outside the handler: the error holds the frames, and with them the memory that was too much.
+            gc.collect()
+            if self.here.device == "cuda" and not lost:
+                torch.cuda.empty_cache()
+            half = case.smaller if short and smaller < _MOST_HALVINGS else None
+            if half is None:
+                return {"key": asked.key, "failed": failed, "lost": lost}
+            case, smaller = half, smaller + 1
+
+    def _measured(self, asked: Case, case: Case) -> dict[str, Any]:
+        pattern = load_pattern(case.pattern)
+        if hasattr(pattern, "time_case"):
+            return self._row(asked, case, pattern.time_case(case, self.here.device), None)
+        first: Trial = pattern.prepare(case, Source(self.here.device, self.seed))
+        cold = case.cache == "cold"
+        sets = sets_for(first.footprint_bytes, self.clock.cache_bytes, self.clock.free_bytes) if cold else 1
+        more = [pattern.prepare(case, Source(self.here.device, self.seed + index)) for index in range(1, sets)]
+        timing = self.clock.time([first, *more], cold=cold, budget_s=self.budget_s)
+        return self._row(asked, case, timing, first)
+
+    def _row(self, asked: Case, case: Case, timing: Timing, trial: Trial | None) -> dict[str, Any]:
+        about = {"pattern": case.pattern, **dict(case.options)}
+        about |= {"spread": f"{timing.spread:.3f}", "samples": timing.samples, "method": timing.method}
+        about |= {"sets": timing.sets}
+        if trial is not None:
+            about |= {"moved_bytes": f"{trial.moved_bytes:.0f}", "flops": f"{trial.flops:.0f}"}
+        about |= {
+            f"asked_{name}": getattr(asked, name) for name in vars(case) if getattr(asked, name) != getattr(case, name)
+        }
+        columns = {name: value for name, value in vars(case).items() if name in COLUMNS}
+        return {
+            "key": asked.key,
+            **columns,
+            "source": "kvwall measure",
+            "source_version": self.here.kvwall,
+            "gpu": self.here.gpu,
+            "kernel_source": kernel_source(case, self.here),
+            "extra": ";".join(f"{name}={value}" for name, value in about.items()),
+            "latency_us": timing.median_s * 1e6,
+            "spread": timing.spread,
+            "flag": flag_of(case, timing.median_s, trial, known_device(self.here)),
+        }
+
+
+def kernel_source(case: Case, here: Environment) -> str:
+    """Which code ran, with its version."""
+    if case.framework == "kvwall":
+        return f"kvwall {here.kvwall} {case.pattern}, triton {here.triton}"
+    if case.framework in here.libraries:
+        return f"{case.framework} {here.libraries[case.framework]}"
+    return f"torch {here.torch} {case.pattern}"
+
+
+def known_device(here: Environment) -> Device | None:
+    """The data sheet of the device, if it has one."""
+    try:
+        return DEVICES.load(here.gpu)
+    except UnknownNameError:
+        return None
+
+
+def flag_of(case: Case, seconds: float, trial: Trial | None, device: Device | None) -> str:
+    """Why a time cannot be what it seems: faster than the data sheet allows. Empty where it can be."""
+    if device is None or trial is None or case.pattern in _NOT_MEMORY:
+        return ""
+    if trial.moved_bytes / seconds > device.hbm.bandwidth_bytes_per_s:
+        return "l2_resident" if case.cache == "warm" else "above_hbm_peak"
+    peaks = {"bf16": "bf16", "fp16": "fp16", "fp8": "fp8", "int8": "int8"}
+    if case.dtype in peaks and trial.flops / seconds > device.matrix_flops_per_s(peaks[case.dtype]):  # type: ignore[arg-type]
+        return "above_peak_flops"
+    return ""
+
+
+def describe(case: Case) -> str:
+    """A case in a few words."""
+    names = ("batch", "q_len", "kv_len", "n_q_heads", "n_kv_heads", "head_dim", "m", "n", "k", "num_gpus")
+    sizes = [f"{name}={getattr(case, name)}" for name in (*names, "message_bytes") if getattr(case, name) is not None]
+    kinds = [case.dtype] if case.kv_dtype in (None, case.dtype) else [case.dtype, f"kv {case.kv_dtype}"]
+    return " ".join([case.framework, case.pattern, *kinds, *sizes, case.cache])
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error, with its class."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200] if lines else 'no message'}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory of the device or of the host was too small."""
+    text = str(error).lower()
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)) or (
+        "out of memory" in text or "can't allocate memory" in text or "cannot allocate memory" in text
+    )

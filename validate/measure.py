@@ -1,0 +1,187 @@
+"""``kvwall measure``: run real kernels on this machine and keep what they took."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+
+from kvwall.hardware.document import read_document
+from kvwall.hardware.errors import InputError
+from kvwall.simulator.answers.base import Answer, Part
+from kvwall.simulator.cli.output import save
+from kvwall.validate.environment import Environment, clocks, environment, has_triton
+from kvwall.validate.kernels.case import Case
+from kvwall.validate.points_file import PointsFile, write_table
+from kvwall.validate.suite import BUDGETS_S, CPU_TIME_LIMIT_S, TIME_LIMITS_S, cannot_run, suite_cases
+
+POINTS_JSONL = "points.jsonl"
+POINTS_CSV = "points.csv"
+ENVIRONMENT_JSON = "environment.json"
+RUNS_JSONL = "runs.jsonl"
+
+
+class Failure(Part):
+    """A case without a time."""
+
+    case: str
+    why: str
+
+
+class MeasureAnswer(Answer):
+    """What a campaign has measured.
+
+    :ivar gpu: the device as its points name it
+    :ivar points: rows of ``points_csv``, earlier runs included
+    :ivar resumed: cases that an earlier run had measured
+    :ivar remaining: cases for which there was no time; the same command goes on with them
+    :ivar left_out: cases that this machine cannot run, by reason
+    :ivar smaller: points at a smaller shape than asked, because memory was short
+    :ivar flagged: points faster than the data sheet allows, by flag
+    """
+
+    device: str
+    gpu: str
+    suite: str
+    folder: str
+    points_csv: str
+    points: int
+    measured: int
+    resumed: int
+    remaining: int
+    smaller: int
+    left_out: dict[str, int]
+    flagged: dict[str, int]
+    failed: tuple[Failure, ...]
+    seconds: float
+    environment: Environment
+
+    @property
+    def says_no(self) -> str | None:
+        """Why nothing was measured."""
+        if self.points:
+            return None
+        why = self.failed[0].why if self.failed else next(iter(self.left_out), "no time was left")
+        return f"no point was measured ({why})"
+
+
+def measure(
+    folder: Path,
+    device: str = "cuda",
+    suite: str = "standard",
+    *,
+    time_limit_s: float | None = None,
+    name: str | None = None,
+    retry: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> MeasureAnswer:
+    """Measure ``suite`` on ``device`` and keep the points in ``folder``, where an interrupted campaign goes on.
+
+    :param folder: made if missing; gets ``points.jsonl`` (one line as soon as a point is measured), ``points.csv``
+        (the columns of ``kvwall predict``), ``environment.json`` and ``runs.jsonl``
+    :param device: ``cuda`` or ``cpu``
+    :param suite: ``quick``, ``standard`` or ``tiny``
+    :param time_limit_s: seconds after which no further case is started; the default depends on the suite
+    :param name: what the points call this device; its id in the device library unless given
+    :param retry: try again what failed before
+    :param report: takes a line for each point
+    :raises InputError: unknown suite or device, no torch, no GPU, or a folder of another device or software
+    """
+    started = perf_counter()
+    here = environment(device)
+    if name:
+        here = here.model_copy(update={"gpu": name})
+    cases = suite_cases(suite, here)
+    points = _opened(folder, here)
+    reasons = {case.key: cannot_run(case, here, has_triton()) for case in cases}
+    able = [case for case in cases if reasons[case.key] is None]
+    done = {key for key, point in points.points.items() if not (retry and point.get("failed"))}
+    todo = [case for case in able if case.key not in done]
+    if time_limit_s is None:
+        time_limit_s = min(TIME_LIMITS_S[suite], CPU_TIME_LIMIT_S if device == "cpu" else float("inf"))
+    try:
+        remaining, warnings = _run(here, todo, points, started + time_limit_s, report)
+    finally:
+        write_table(folder / POINTS_CSV, _rows(points))
+        _note_run(folder, here, perf_counter() - started)
+    return MeasureAnswer(
+        device=device,
+        gpu=here.gpu,
+        suite=suite,
+        folder=str(folder),
+        points_csv=str(folder / POINTS_CSV),
+        points=len(_rows(points)),
+        measured=sum(1 for case in todo if "latency_us" in points.points.get(case.key, {})),
+        resumed=len(able) - len(todo),
+        remaining=len(remaining),
+        smaller=sum(1 for row in _rows(points) if "asked_" in str(row["extra"])),
+        left_out=dict(Counter(reason for reason in reasons.values() if reason)),
+        flagged=dict(Counter(str(row["flag"]) for row in _rows(points) if row["flag"])),
+        failed=tuple(
+            Failure(case=key, why=str(point["failed"])) for key, point in points.points.items() if point.get("failed")
+        ),
+        seconds=perf_counter() - started,
+        environment=here,
+        warnings=tuple(warnings),
+    )
+
+
+def _run(
+    here: Environment, todo: list[Case], points: PointsFile, until: float, report: Callable[[str], None]
+) -> tuple[list[Case], list[str]]:
+    """Measure ``todo``; what is left of it, and warnings."""
+    if not todo:
+        return [], []
+    from kvwall.validate.campaign import Campaign, ContextLostError
+    from kvwall.validate.correctness import Checker
+    from kvwall.validate.timing import CpuClock, GpuClock
+
+    clock = GpuClock(here.cache_bytes) if here.device == "cuda" else CpuClock(here.cache_bytes)
+    seed = int.from_bytes(os.urandom(4), "big")
+    campaign = Campaign(here, clock, Checker(here.device, seed), seed, BUDGETS_S[here.device])
+    try:
+        remaining = campaign.run(todo, points, until, report)
+    except ContextLostError as error:
+        remaining = [case for case in todo if case.key not in points.points]
+        return remaining, [f"the device stopped working ({error}): run the same command again to go on without it"]
+    if remaining:
+        return remaining, [f"{len(remaining)} cases are left: run the same command again to go on"]
+    return [], []
+
+
+def _opened(folder: Path, here: Environment) -> PointsFile:
+    """The points of ``folder``, which is made if missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made a folder ({error.strerror or error})") from None
+    path = folder / ENVIRONMENT_JSON
+    if path.exists():
+        differs = here.differs_from(read_document(path, Environment))
+        if differs:
+            raise InputError(f"{folder}: holds points of {differs}; give another folder with -o")
+    else:
+        save(path, here.model_dump_json(indent=2) + "\n")
+    return PointsFile(folder / POINTS_JSONL)
+
+
+def _rows(points: PointsFile) -> list[dict[str, object]]:
+    order = ("kernel", "framework", "dtype", "kv_dtype", "key")
+    measured = [point for point in points.points.values() if "latency_us" in point]
+    return sorted(measured, key=lambda point: [str(point.get(name)) for name in order])
+
+
+def _note_run(folder: Path, here: Environment, seconds: float) -> None:
+    run = {
+        "started": here.started,
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "clocks_before": here.clocks,
+        "clocks_after": clocks() if here.device == "cuda" else "unknown",
+    }
+    with (folder / RUNS_JSONL).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(run) + "\n")
