@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kvwall.hardware.errors import InputError, canonical
+from kvwall.hardware.errors import InputError
 from kvwall.simulator.kernel_time.family import Family
 from kvwall.simulator.kernel_time.machine import Machine
 from kvwall.simulator.kernel_time.points import Points
 from kvwall.simulator.predicting.families import families, family_names
 from kvwall.simulator.predicting.machines import placed
-from kvwall.simulator.predicting.names import KERNELS, Named
+from kvwall.simulator.predicting.names import KERNELS, Named, framework_of
 from kvwall.simulator.predicting.prediction import Kernel, kernel_groups, kernel_reaches, work_for
 from kvwall.simulator.predicting.shapes import Shapes, points_of
 from kvwall.simulator.predicting.table import Numbers, Table, numbers, one_table, read_table, require_columns
@@ -41,6 +41,7 @@ class Sample:
 
     :ivar sources: where the points are from, and ``versions`` of the library, distinct, as the table has them
     :ivar latency_s: one per point
+    :ivar memory_s: what each point's compulsory bytes take at the memory's peak, and ``other_s`` its FLOP or messages
     :ivar repeated: points whose shape was measured before; ``uneven`` those of them that differ by over 25 %
     """
 
@@ -54,6 +55,8 @@ class Sample:
     versions: tuple[str, ...]
     repeated: int
     uneven: int
+    memory_s: Array
+    other_s: Array
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def point_table(table: Table) -> PointTable:
             left_out[kernel.why] += int(usable[rows].sum())
             continue
         for name, part in _parts(kernel, shapes, rows[usable[rows]], latency.values * 1e-6, left_out):
-            collected.setdefault((kernel.device, canonical(kernel.framework), name), []).append(part)
+            collected.setdefault((kernel.device, framework_of(kernel.framework), name), []).append(part)
     samples = tuple(_sample(*key, parts, table) for key, parts in collected.items())
     return PointTable(table.where, table.rows, samples, {why: n for why, n in left_out.most_common() if n})
 
@@ -110,6 +113,7 @@ class _Part:
     points: Points
     latency_s: Array
     machine: Machine
+    work: Work
 
 
 def _usable(table: Table, latency: Numbers, left_out: Counter[str]) -> NDArray[np.bool_]:
@@ -144,14 +148,15 @@ def _parts(
             continue
         machine = placed(kernel.device, reach).machine
         points = points_of(kernel.kernel, shapes, kept)
-        possible = _possible(kernel, points, work_for(kernel, points), machine, latency_s[kept])
+        work = work_for(kernel, points)
+        possible = _possible(kernel, points, work, machine, latency_s[kept])
         impossible = f"faster than the data sheet of {kernel.device} allows, and not from its cache"
         left_out[impossible] += int((~possible).sum())
-        names = family_names(kernel, points)
+        names = family_names(kernel, points, reach)
         left_out[f"no kernel model for {kernel.kernel} of {kernel.framework}"] += int(((names == "") & possible).sum())
         for name in sorted({*names[possible].tolist()} - {""}):
             inside = np.flatnonzero(possible & (names == name))
-            yield name, _Part(kept[inside], points.take(inside), latency_s[kept[inside]], machine)
+            yield name, _Part(kept[inside], points.take(inside), latency_s[kept[inside]], machine, work.take(inside))
 
 
 def _possible(kernel: Kernel, points: Points, work: Work, machine: Machine, latency_s: Array) -> NDArray[np.bool_]:
@@ -184,6 +189,13 @@ def _sample(device: str, framework: str, family: str, parts: list[_Part], table:
         versions=_distinct(table.text("source_version"), rows),
         repeated=repeated,
         uneven=uneven,
+        memory_s=np.concatenate([part.work.memory_bytes / part.machine.bandwidth_bytes_per_s for part in parts]),
+        other_s=np.concatenate(
+            [
+                np.maximum(part.work.matrix_s(part.machine), part.work.link_bytes / part.machine.link_bytes_per_s)
+                for part in parts
+            ]
+        ),
     )
 
 

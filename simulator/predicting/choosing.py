@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from kvwall.hardware.device import DEVICES
-from kvwall.hardware.errors import canonical
 from kvwall.simulator.kernel_time.family import Family
 from kvwall.simulator.kernel_time.points import Points
 from kvwall.simulator.predicting.defaults import CLASS_DEFAULTS, class_seconds, kernel_class
 from kvwall.simulator.predicting.families import family_names
 from kvwall.simulator.predicting.folds import out_of_fold_s
 from kvwall.simulator.predicting.machines import Placed, Reach, architecture
+from kvwall.simulator.predicting.names import framework_of
 from kvwall.simulator.predicting.work import Work
 from kvwall.simulator.traffic import Array
 
@@ -112,11 +111,11 @@ class Chooser:
 
     def prices(self, kernel: Kernel, points: Points, work: Work, place: Placed, reach: Reach) -> Iterator[Pricing]:
         """The prices of all ``points``, in one or more parts."""
-        names = family_names(kernel, points)
+        names = family_names(kernel, points, reach)
         for name in dict.fromkeys(names.tolist()):
             rows = np.flatnonzero(names == name)
             own, shapes = points.take(rows), work.take(rows)
-            found = self._nearest(name, kernel, reach) or self._stand_in(kernel, own, reach)
+            found = self._nearest(name, kernel) or self._stand_in(kernel, own, reach)
             if found is None:
                 yield _by_class(kernel, own, shapes, place, rows, self._why_class(name))
             else:
@@ -127,17 +126,17 @@ class Chooser:
             return ""
         return f"no fit of {family} for this architecture: " if family else "no kernel model: "
 
-    def _nearest(self, family: str, kernel: Kernel, reach: Reach) -> tuple[Fitted, _Loan] | None:
+    def _nearest(self, family: str, kernel: Kernel) -> tuple[Fitted, _Loan] | None:
         """The nearest fit of ``family``."""
-        loans = [(fit, _loan(fit, kernel, reach)) for fit in self._by_family.get(family, ())]
+        loans = [(fit, _loan(fit, kernel)) for fit in self._by_family.get(family, ())]
         near = [(fit, loan) for fit, loan in loans if loan is not None]
         return min(near, key=lambda pair: (pair[1].distance, _preference(pair[0]))) if near else None
 
     def _stand_in(self, kernel: Kernel, points: Points, reach: Reach) -> tuple[Fitted, _Loan] | None:
         """The fit of a better-known framework's kernel for the same work, where one family serves all points."""
         for framework in _USUAL:
-            names = set(family_names(replace(kernel, framework=framework), points).tolist())
-            found = self._nearest(names.pop(), kernel, reach) if len(names) == 1 else None
+            names = set(family_names(replace(kernel, framework=framework), points, reach).tolist())
+            found = self._nearest(names.pop(), kernel) if len(names) == 1 else None
             if found is not None:
                 return found
         return None
@@ -177,17 +176,17 @@ def _floor_s(work: Work, place: Placed, points: Points, ideal_s: Array) -> Array
 
 
 def _by_class(kernel: Kernel, points: Points, work: Work, place: Placed, rows: NDArray[np.int64], why: str) -> Pricing:
-    priced = class_seconds(kernel.kernel, points, work, place.machine, place.hop_s)
+    priced = class_seconds(kernel.kernel, points, work, place)
     ideal = np.broadcast_to(work.ideal_s(place.machine), rows.shape)
     low, mid, high = (np.maximum(end, ideal) for end in (priced.low, priced.mid, priced.high))
     return Pricing(rows, low, mid, high, ideal, CLASS_DEFAULTS, f"{why}class defaults")
 
 
-def _loan(fit: Fitted, kernel: Kernel, reach: Reach) -> _Loan | None:
+def _loan(fit: Fitted, kernel: Kernel) -> _Loan | None:
     """What it takes to use ``fit`` for ``kernel``; ``None`` where it would be another kernel altogether."""
-    if reach == "network" or (reach == "host" and DEVICES.load(fit.device).scale_up is not None):
-        return None  # the fit is of the fast link
-    same_framework = canonical(fit.framework) == canonical(kernel.framework)
+    # NCCL is NCCL, whoever calls it.
+    nccl = fit.family.name.partition("/")[2].startswith("nccl")
+    same_framework = nccl or framework_of(fit.framework) == framework_of(kernel.framework)
     if fit.device == kernel.device:
         if same_framework:
             return _Loan(0, 0.0)
@@ -199,5 +198,5 @@ def _loan(fit: Fitted, kernel: Kernel, reach: Reach) -> _Loan | None:
 
 
 def _preference(fit: Fitted) -> tuple[int, str]:
-    usual = canonical(fit.framework)
+    usual = framework_of(fit.framework)
     return (_USUAL.index(usual) if usual in _USUAL else len(_USUAL), fit.calibration)

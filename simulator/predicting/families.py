@@ -11,31 +11,68 @@ import numpy as np
 from numpy.typing import NDArray
 
 import kvwall.simulator.kernel_time as kernel_time_folder
-from kvwall.hardware.device import DEVICES
-from kvwall.hardware.errors import canonical
+from kvwall.hardware.device import DEVICES, Device
 from kvwall.simulator.kernel_time import attention
+from kvwall.simulator.kernel_time.collectives import collective_family
 from kvwall.simulator.kernel_time.family import Family
+from kvwall.simulator.kernel_time.gemm_families import gemm_family
 from kvwall.simulator.kernel_time.points import Points
-from kvwall.simulator.predicting.names import KERNELS
+from kvwall.simulator.kernel_time.quantize import quantise_family
+from kvwall.simulator.predicting.machines import Reach
+from kvwall.simulator.predicting.names import KERNELS, framework_of
 
 if TYPE_CHECKING:
     from kvwall.simulator.predicting.prediction import Kernel
 
+#: NVSwitch adds up partial sums itself from Hopper on.
+_ADDING_SWITCH_CAPABILITY = 9.0
+
 
 @cache
 def families() -> dict[str, Family]:
-    """Every family by name: the modules of ``simulator/kernel_time`` that hold a tuple ``FAMILIES``."""
+    """Every family by name: what the modules of ``simulator/kernel_time`` hold in a tuple ``FAMILIES`` or alone."""
     found: dict[str, Family] = {}
     for module in pkgutil.iter_modules(kernel_time_folder.__path__):
-        loaded = import_module(f"{kernel_time_folder.__name__}.{module.name}")
-        found |= {family.name: family for family in getattr(loaded, "FAMILIES", ())}
+        loaded = vars(import_module(f"{kernel_time_folder.__name__}.{module.name}"))
+        alone = [value for value in loaded.values() if isinstance(value, Family)]
+        found |= {family.name: family for family in (*loaded.get("FAMILIES", ()), *alone)}
     return found
 
 
-def family_names(kernel: Kernel, points: Points) -> NDArray[np.str_]:
+def family_names(kernel: Kernel, points: Points, reach: Reach) -> NDArray[np.str_]:
     """The family of each point; empty where no kernel model fits."""
+    device, framework = DEVICES.load(kernel.device), framework_of(kernel.framework)
     if KERNELS[kernel.kernel] == "attention":
-        device = DEVICES.load(kernel.device)
-        framework = canonical(kernel.framework)
         return attention.family_for(kernel.kernel, device, framework, kernel.dtype, kernel.kv_dtype, points)
-    return np.full(np.shape(points.batch), "", dtype=np.str_)
+    name = _one_name(kernel, device, framework, reach)
+    return np.full(np.broadcast(points.batch, points.m, points.message_bytes).shape, name)
+
+
+def _one_name(kernel: Kernel, device: Device, framework: str, reach: Reach) -> str:
+    """The family of a kernel whose shape chooses nothing."""
+    kind, source = KERNELS[kernel.kernel], kernel.source.lower()
+    if kind == "gemm":
+        return gemm_family(device, framework, kernel.dtype, kernel.source).name
+    if kind == "collective":
+        if reach == "network":
+            return ""
+        link = device.scale_up
+        switched = reach == "pair" and link is not None and "nvswitch" in (link.topology or "").lower()
+        return collective_family(
+            kernel.kernel,
+            "trtllm" if source == "trtllm" else framework,
+            graph="eager" not in source,
+            switch_adds=switched and (device.compute_capability or 0.0) >= _ADDING_SWITCH_CAPABILITY,
+            over_host=reach == "host" or link is None,
+        ).name
+    if kind == "elementwise":
+        return quantise_family(_quantise_pass(kernel.spelled, framework)).name
+    return "copy/host"
+
+
+def _quantise_pass(spelled: str, framework: str) -> str:
+    """Which pass a table means: finding one scale, applying it, or both at once for each token."""
+    if "compute_scale" in spelled:
+        return "scale"
+    # SGLang's kernel of that name finds the scales as well.
+    return "apply" if "scale_matrix" in spelled and framework != "sglang" else "per-token"

@@ -19,6 +19,9 @@ Reach = Literal["device", "pair", "host", "network"]
 #: Ranks that a pairwise bridge joins.
 _PAIR = 2
 
+#: Cards whose pairs were seen to talk over the host's bus whatever their name says: 5 GB/s in Vidur's send_recv table.
+_UNBRIDGED = frozenset({"a40"})
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -26,20 +29,26 @@ class Placed:
 
     :ivar hop_s: latency of a message over that link
     :ivar note: what had to be assumed of the link, empty if nothing
+    :ivar network: the link leaves the node
     """
 
     machine: Machine
     hop_s: float
     note: str = ""
+    network: bool = False
 
 
-def reach_of(gpu: str, kernel: str, ranks: NDArray[np.float64], per_node: NDArray[np.float64]) -> list[Reach]:
+def reach_of(
+    gpu: str, device_id: str, kernel: str, ranks: NDArray[np.float64], per_node: NDArray[np.float64]
+) -> list[Reach]:
     """Which link each row's ranks span: the fast one inside a node, a host's, or the network between nodes."""
     if kernel == "host_copy":
         return ["host"] * ranks.size
     crowd = np.where(np.isnan(ranks), _PAIR, ranks)
     outside = per_node < crowd  # an unknown number of devices in a node compares as false
-    beyond = crowd > _PAIR if is_pairwise(gpu) else np.zeros(ranks.size, dtype=np.bool_)
+    beyond = np.full(ranks.size, device_id in _UNBRIDGED)
+    if is_pairwise(gpu):
+        beyond |= crowd > _PAIR
     return ["network" if out else "host" if far else "pair" for out, far in zip(outside, beyond, strict=True)]
 
 
@@ -53,7 +62,7 @@ def placed(device_id: str, reach: Reach) -> Placed:
     if reach == "network":
         network = default_node(device_id).network
         note = f"ranks of several nodes: {network.kind} of the usual node"
-        return Placed(replace(machine, link_bytes_per_s=network.bandwidth_bytes_per_s), network.latency_s, note)
+        return Placed(replace(machine, link_bytes_per_s=network.bandwidth_bytes_per_s), network.latency_s, note, True)
     link = device.scale_up if reach == "pair" and device.scale_up else device.host_link
     if link is None:
         return Placed(machine, 5e-6, "the device has no link on its data sheet: memory bandwidth taken")

@@ -63,6 +63,9 @@ _KERNEL_ALIASES: dict[str, str] = {
     **dict.fromkeys(("hostcopy", "memcpy", "h2d", "d2h", "pciecopy"), "host_copy"),
 }
 
+#: Cards that a bridge joins in pairs, by what tables call the pair; boards of the SXM form have no bridge.
+_BRIDGED = {"a100": "a100-pcie-80gb", "h100": "h100-nvl-94gb"}
+
 #: What a name of a whole machine adds to the name of its device.
 _SYSTEM_SUFFIX = re.compile(r"[ _-]?(pairwise[ _-]?nvlink|dgx|hgx|node|server)$", re.IGNORECASE)
 
@@ -110,11 +113,18 @@ def device_of(text: str) -> Named:
         return Named(DEVICES.resolve(text))
     except UnknownNameError as error:
         stripped = _SYSTEM_SUFFIX.sub("", text)
+        if is_pairwise(text) and canonical(stripped) in _BRIDGED:
+            return Named(_BRIDGED[canonical(stripped)])
         if stripped not in ("", text):
             inner = device_of(stripped)
             if inner.name:
                 return inner
         return Named("", str(error).replace("unknown device", "unknown gpu"))
+
+
+def framework_of(text: str) -> str:
+    """The framework that ``text`` spells, without what it was called through: ``nccl(torch)`` is ``nccl``."""
+    return canonical(text.partition("(")[0])
 
 
 def is_pairwise(text: str) -> bool:

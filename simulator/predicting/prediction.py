@@ -151,7 +151,7 @@ def kernel_reaches(kernel: Kernel, shapes: Shapes, rows: NDArray[np.int64]) -> l
     if KERNELS[kernel.kernel] not in ("collective", "copy"):
         return [("device", rows)]
     ranks, per_node = shapes["num_gpus"][rows], shapes["devices_per_node"][rows]
-    reaches = np.array(reach_of(kernel.gpu, kernel.kernel, ranks, per_node))
+    reaches = np.array(reach_of(kernel.gpu, kernel.device, kernel.kernel, ranks, per_node))
     kinds: tuple[Reach, ...] = ("pair", "host", "network")
     return [(kind, rows[reaches == kind]) for kind in kinds if np.any(reaches == kind)]
 

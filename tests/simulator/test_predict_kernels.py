@@ -62,7 +62,8 @@ def test_kernels_have_many_spellings(spelled: str, meant: str) -> None:
     [
         ("h100_sxm", "h100-sxm5-80gb"),
         ("H100 DGX", "h100-sxm5-80gb"),
-        ("a100_pairwise_nvlink", "a100-sxm4-80gb"),
+        ("a100_pairwise_nvlink", "a100-pcie-80gb"),
+        ("h100_pairwise_nvlink", "h100-nvl-94gb"),
         ("a40_pairwise_nvlink", "a40"),
         ("rtx4090", "rtx-4090"),
         ("h20", "h20-96gb"),
@@ -120,7 +121,8 @@ def test_ranks_beyond_a_bridge_or_a_node_use_slower_links(tmp_path: Path) -> Non
         row("h100_pairwise_nvlink", 4, 4),
         row("h100_dgx", 4, 2),
     ).ideal_us
-    assert bridged == pytest.approx(inside * (1 / 2) / (3 / 4))
+    # A bridge carries 300 GB/s one way.
+    assert (inside, bridged) == (pytest.approx(0.75 * 1e9 / H100_LINK * 1e6), pytest.approx(0.5 * 1e9 / 300e9 * 1e6))
     # PCIe gen 5 x16 carries 63.015 GB/s one way.
     assert hosts == pytest.approx(0.75 * 1e9 / 63.015e9 * 1e6, rel=1e-4)
     assert nodes > 5 * inside
@@ -202,7 +204,7 @@ def _fit(device: str, framework: str, slowness: float, **more: Any) -> Fitted:
 
 @pytest.fixture
 def one_family(monkeypatch: pytest.MonkeyPatch) -> None:
-    def names(kernel: Any, points: Points) -> Any:
+    def names(kernel: Any, points: Points, reach: str) -> Any:
         return np.full(np.shape(points.batch), FAMILY.name if kernel.kernel == "decode_attention" else "")
 
     monkeypatch.setattr(choosing, "family_names", names)
