@@ -84,12 +84,12 @@ _KINDS: Mapping[str, _Kind] = {
 
 
 def _pipelined(stream_us: Array, chunk_us: float) -> Array:
-    return stream_us + 2 * np.sqrt(chunk_us * stream_us)
+    return as_array(stream_us + 2 * np.sqrt(chunk_us * stream_us))
 
 
 def _switched(ranks: Array, message: Array, fraction: float) -> Array:
     """Stream time of a reduction inside the switch: (n + 1) / n of the vector over each link."""
-    return message * (ranks + 1) / ranks / fraction
+    return as_array(message * (ranks + 1) / ranks / fraction)
 
 
 def _message(points: Points, machine: Machine, kind: str) -> tuple[Array, Array]:

@@ -16,7 +16,8 @@ from kvwall.simulator.traffic import Array
 #: No library cuts k into pieces shorter than this.
 SHORTEST_SPLIT = 256.0
 
-_SPLITS = (2, 3, 4, 6, 8, 16)
+_SPLITS = (2, 4, 8, 16)
+_AMPERE_SPLITS = (2, 3, 4, 5, 6, 8, 12, 16)
 
 #: Largest tile, in outputs, that is worth a split of k: larger ones fill the device without.
 _LARGEST_SPLIT_TILE = 128 * 256
@@ -69,8 +70,8 @@ def _both_ways(shapes: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return sorted({way for rows, columns in shapes for way in ((rows, columns), (columns, rows))})
 
 
-_CUBLAS_HOPPER = _menu(_both_ways(_HOPPER), 64.0, tuple(split for split in _SPLITS if split not in (3, 6)))
-_CUBLAS_AMPERE = _menu(_both_ways(_AMPERE), 64.0, _SPLITS)
+_CUBLAS_HOPPER = _menu(_both_ways(_HOPPER), 64.0, _SPLITS)
+_CUBLAS_AMPERE = _menu(_both_ways(_AMPERE), 32.0, _AMPERE_SPLITS)
 _DEEP = _menu([(rows, columns) for rows in _DEEP_ROWS for columns in _DEEP_COLUMNS], 128.0, ())
 
 
