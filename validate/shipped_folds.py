@@ -7,8 +7,11 @@ beside it: with them ``kvwall agree --out-of-fold`` predicts every point by a fi
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+
+import numpy as np
 
 from kvwall.hardware.calibration import KERNEL_CALIBRATIONS, KernelCalibration
 from kvwall.hardware.device import DEVICES
@@ -21,20 +24,37 @@ from kvwall.validate.calibrate import fold_parameters
 from kvwall.validate.calibration_text import folds_text
 from kvwall.validate.point_table import Sample, point_table, read_points
 
+#: Fewer new tokens than this are served by the decode kernels of the libraries.
+_SHORTEST_PREFILL_TOKENS = 16
+
 
 def shipped_folds(calibration: KernelCalibration, samples: tuple[Sample, ...]) -> FoldParameters | None:
     """The fold parameters of ``calibration`` from ``samples``; ``None`` where none of them was fitted to."""
-    device = DEVICES.resolve(calibration.device)
     found = {}
     for sample in samples:
-        if (sample.device, sample.framework) == (
-            device,
-            calibration.framework,
-        ) and sample.family.name in calibration.fits:
-            folds = fold_parameters(sample)
-            if folds:
-                found[sample.family.name] = folds
+        folds = fold_parameters(_prefills(sample))
+        if folds:
+            found[sample.family.name] = folds
     return FoldParameters(calibration=calibration.name, families=found) if found else None
+
+
+def samples_of(calibration: KernelCalibration, table: Table) -> tuple[Sample, ...]:
+    """The points that ``calibration`` was fitted to: of its versions, or of any where none of them is stated."""
+    mine = of_device(table, calibration.device)
+    exact = of_versions(mine, set(calibration.versions.values()))
+    found: dict[str, Sample] = {}
+    for sample in (*point_table(mine).samples, *point_table(exact).samples):
+        if sample.framework == calibration.framework and sample.family.name in calibration.fits:
+            found[sample.family.name] = sample
+    return tuple(found.values())
+
+
+def _prefills(sample: Sample) -> Sample:
+    """``sample`` without what is no prefill."""
+    if sample.family.kernel != "prefill_attention":
+        return sample
+    rows = np.flatnonzero(np.asarray(sample.points.q_len) >= _SHORTEST_PREFILL_TOKENS)
+    return replace(sample, points=sample.points.take(rows), latency_s=sample.latency_s[rows])
 
 
 def of_versions(table: Table, versions: set[str]) -> Table:
@@ -62,12 +82,11 @@ def main(arguments: list[str]) -> int:
     folder.mkdir(exist_ok=True)
     for name in KERNEL_CALIBRATIONS.names:
         calibration = KERNEL_CALIBRATIONS.load(name)
-        mine = of_device(table, calibration.device)
-        samples = point_table(of_versions(mine, set(calibration.versions.values()))).samples
+        samples = samples_of(calibration, table)
         folds = shipped_folds(calibration, samples)
         if folds is not None:
             save(folder / f"{name}.yaml", folds_text(folds))
-        counts = {s.family.name: s.latency_s.size for s in samples if s.framework == calibration.framework}
+        counts = {sample.family.name: sample.latency_s.size for sample in samples}
         for family, fit in calibration.fits.items():
             kept = len(folds.families.get(family, ())) if folds else 0
             sys.stdout.write(f"{name} {family}: {kept} folds of {counts.get(family, 0)} points, fitted to {fit.n}\n")

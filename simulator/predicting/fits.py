@@ -27,7 +27,7 @@ def chooser_of(calibration: str | None, *, out_of_fold: bool = False) -> Chooser
     :raises InputError: no such calibration, or one that fits no kernel model of this version
     """
     if calibration is None:
-        return Chooser(_shipped(), out_of_fold=out_of_fold)
+        return Chooser(shipped(), out_of_fold=out_of_fold)
     if _means_none(calibration):
         return Chooser(out_of_fold=out_of_fold)
     folder = Path(calibration)
@@ -49,7 +49,8 @@ def near_chooser(device_id: str) -> Chooser:
 
 
 @lru_cache(maxsize=1)
-def _shipped() -> tuple[Fitted, ...]:
+def shipped() -> tuple[Fitted, ...]:
+    """All fits that ship with kvwall, of families as they are now."""
     return tuple(fit for name in KERNEL_CALIBRATIONS.names for fit in _fits(name, KERNEL_CALIBRATIONS.load(name)))
 
 

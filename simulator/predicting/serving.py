@@ -16,6 +16,7 @@ from kvwall.simulator.planning.load import Load
 from kvwall.simulator.planning.pricing import Priced, priced
 from kvwall.simulator.planning.question import Freedom, Question, Targets
 from kvwall.simulator.planning.service import FRONT_END_TOKENS_PER_S, TTFT_SPREAD
+from kvwall.simulator.predicting.defaults import CLASS_DEFAULTS
 from kvwall.simulator.predicting.names import device_of, dtype_of
 from kvwall.simulator.predicting.table import Table, codes
 from kvwall.simulator.setup import Setup
@@ -114,8 +115,8 @@ def _notes(found: Priced, users: int, row: dict[str, str]) -> list[str]:
         notes.append(f"KV-bound: {places} of {users} requests fit at once, the others wait")
     if float(found.mid.tokens_per_s[-1]) > FRONT_END_TOKENS_PER_S:
         notes.append(f"above {FRONT_END_TOKENS_PER_S:,.0f} tokens/s one front-end process may be the limit")
-    if not found.combination.setup.calibration.calibrated:
-        notes.append("class defaults, no calibration")
+    used = found.combination.setup.calibration_name
+    notes.append("class defaults, no calibration" if used == CLASS_DEFAULTS else f"kernels of {used}")
     if row["metric"] == "ttft_ms":
         notes.append(f"TTFT depends on how requests arrive: within a factor of {TTFT_SPREAD:g}")
     return notes
