@@ -159,9 +159,10 @@ def _cuda() -> dict[str, Any]:
 
 def _cpu() -> dict[str, Any]:
     memory_bytes = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) if hasattr(os, "sysconf") else 0.0
+    name = _cpu_name()
     return {
-        "gpu": "cpu",
-        "name": _cpu_name(),
+        "gpu": match_device(name) or name,
+        "name": name,
         "count": 1,
         "capability": platform.machine(),
         "units": os.cpu_count() or 1,
@@ -191,6 +192,14 @@ def _size_bytes(text: str) -> float:
     digits = text.strip().rstrip("KMG")
     unit = {"K": 2.0**10, "M": 2.0**20, "G": 2.0**30}.get(text.strip()[-1:], 1.0)
     return float(digits) * unit if digits.isdigit() else 0.0
+
+
+def is_busy() -> str | None:
+    """How busy the processors of this machine are, where they are too busy to time kernels on."""
+    if not hasattr(os, "getloadavg"):
+        return None
+    load, processors = os.getloadavg()[0], os.cpu_count() or 1
+    return f"load {load:.1f} on {processors} processors" if load > 0.6 * processors else None
 
 
 def clocks() -> str:

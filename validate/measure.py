@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -13,8 +13,9 @@ from time import perf_counter
 from kvwall.hardware.document import read_document
 from kvwall.hardware.errors import InputError
 from kvwall.simulator.answers.base import Answer, Part
+from kvwall.simulator.answers.gpus import match_device
 from kvwall.simulator.cli.output import save
-from kvwall.validate.environment import Environment, clocks, environment, has_triton
+from kvwall.validate.environment import Environment, clocks, environment, has_triton, is_busy
 from kvwall.validate.kernels.case import Case
 from kvwall.validate.points_file import PointsFile, write_table
 from kvwall.validate.suite import BUDGETS_S, CPU_TIME_LIMIT_S, TIME_LIMITS_S, cannot_run, suite_cases
@@ -103,6 +104,7 @@ def measure(
     todo = [case for case in able if case.key not in done]
     if time_limit_s is None:
         time_limit_s = min(TIME_LIMITS_S[suite], CPU_TIME_LIMIT_S if device == "cpu" else float("inf"))
+    busy = is_busy() if device == "cpu" else None
     try:
         remaining, warnings = _run(here, todo, points, started + time_limit_s, report)
     finally:
@@ -126,8 +128,18 @@ def measure(
         ),
         seconds=perf_counter() - started,
         environment=here,
-        warnings=tuple(warnings),
+        warnings=(*warnings, *_warnings(here, busy)),
     )
+
+
+def _warnings(here: Environment, busy: str | None) -> Iterator[str]:
+    if busy:
+        yield f"other work was running ({busy}): times are too long"
+    if match_device(here.gpu) is None:
+        yield (
+            f"{here.gpu!r} has no data sheet: kvwall calibrate and predict need a known device, "
+            "see kvwall list devices and measure --name"
+        )
 
 
 def _run(

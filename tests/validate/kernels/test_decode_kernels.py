@@ -118,11 +118,9 @@ def test_contexts_of_unequal_length() -> None:
     q = source.normal(3, 4, 64, dtype=torch.float16)
     found = attend_pages(q, cache, plan_splits(torch.empty_like(q), 6, 200, 64, 4, 4))
     for sequence, length in enumerate(lengths):
-        keys, values = (
-            cache.gathered(stored, length)[sequence : sequence + 1] for stored in (cache.keys, cache.values)
-        )
-        expected = attend(q[sequence : sequence + 1], keys, values, 64**-0.5)
-        assert relative_error(found[sequence : sequence + 1], expected) < TOLERANCES["fp16"]
+        one = slice(sequence, sequence + 1)
+        keys, values = (cache.gathered(stored, length)[one] for stored in (cache.keys, cache.values))
+        assert relative_error(found[one], attend(q[one], keys, values, 64**-0.5)) < TOLERANCES["fp16"]
 
 
 def test_splits_cover_all_tokens_and_fill_the_device() -> None:

@@ -59,9 +59,8 @@ class _Wrapper:
 
 
 class _Decode(_Wrapper):
-    def plan(
-        self, indptr: Any, indices: Any, last: Any, heads: int, kv_heads: int, dim: int, page: int, **_: Any
-    ) -> None:
+    def plan(self, indptr: Any, indices: Any, last: Any, *shape: int, q_data_type: Any, kv_data_type: Any) -> None:
+        assert len(shape) == 4
         self.pages = (indptr, indices, last)
 
 
