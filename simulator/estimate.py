@@ -179,7 +179,7 @@ def _prices(setup: Setup, levels: tuple[Level, ...], ndim: int = 0) -> Prices:
     layers = setup.model.layers if setup.eager else 0
     per_layer = setup.engine.host.eager_per_layer_s
     launch_s = (per_layer.low * layers, per_layer.mid * layers, per_layer.high * layers)
-    return Prices(setup.system, setup.calibration, levels, ndim, launch_s)
+    return Prices(setup.system, setup.calibration, levels, ndim, launch_s, setup.kernels)
 
 
 def _host(setup: Setup, cache: Cache, shape: StepShape) -> Operator:

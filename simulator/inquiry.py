@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from kvwall.hardware.calibration import CALIBRATIONS
 from kvwall.hardware.device import Device
 from kvwall.hardware.engine_version import find_engine
 from kvwall.hardware.errors import InputError, suggestion
@@ -15,6 +14,7 @@ from kvwall.hardware.system import System, make_system
 from kvwall.hardware.validation import shortened
 from kvwall.simulator.adapters import parse_adapters
 from kvwall.simulator.deployment import make_deployment
+from kvwall.simulator.kernel_prices import calibration_of
 from kvwall.simulator.overrides import overridden, parse_overrides
 from kvwall.simulator.setup import Overrides, Setup
 from kvwall.simulator.speculation import parse_speculation, with_draft
@@ -64,7 +64,7 @@ class Inquiry:
     kv_tokens: int | None = None
     price_usd_per_gpu_hour: float | None = None
     utilization: float = 1.0
-    calibration: str = "none"
+    calibration: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def resolve(inquiry: Inquiry, phase: Phase = "decode") -> Resolved:
         raise InputError(
             f"{given}: engine {engine.engine!r} has no memory fraction; state the memory by --gpu-memory-gib"
         )
-    calibration = CALIBRATIONS.load(inquiry.calibration)
+    named, calibration, kernels = calibration_of(system.device_id, system.device, engine.engine, inquiry.calibration)
     setup = Setup(
         model_name=name,
         model=model,
@@ -118,8 +118,9 @@ def resolve(inquiry: Inquiry, phase: Phase = "decode") -> Resolved:
         deployment=deployment,
         engine=engine,
         stack=stack,
-        calibration_name=CALIBRATIONS.resolve(inquiry.calibration),
+        calibration_name=named,
         calibration=calibration,
+        kernels=kernels,
         utilization=inquiry.memory_utilization,
         max_batched_tokens=inquiry.max_batched_tokens,
         max_num_seqs=inquiry.max_num_seqs,
@@ -217,7 +218,11 @@ def _assumptions(inquiry: Inquiry, setup: Setup) -> tuple[str, ...]:
     ]
     if inquiry.weights is None:
         made.append(f"weights as published: {setup.weights_name}")
-    if not setup.calibration.calibrated:
+    if setup.kernels is not None:
+        made.append(
+            f"kernels calibrated by {setup.calibration_name}; what they do not know by documented class defaults"
+        )
+    else:
         made.append("uncalibrated: efficiencies are documented class defaults, not a fit")
     if setup.speculation is not None:
         draft = setup.speculation

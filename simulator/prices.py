@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -11,9 +12,14 @@ from kvwall.hardware.calibration import Calibration, Fraction
 from kvwall.hardware.device import Link
 from kvwall.hardware.dtype import Dtype
 from kvwall.hardware.system import System
+from kvwall.simulator.kernel_prices import KernelPrices, KernelTime
+from kvwall.simulator.kernel_time.call import KernelCall
 from kvwall.simulator.traffic import Kind, Numeric, Resource, Term
 
 Level = Literal["low", "mid", "high"]
+
+#: Half of a central 80 % band in standard deviations, and the spread of log(time) of a kernel told from another.
+_BAND, _CARRIED_SIGMA = 1.2816, 0.15
 
 LEVELS: tuple[Level, ...] = ("low", "mid", "high")
 
@@ -43,6 +49,7 @@ class Prices:
     :param levels: ends of the band of *times*; of several, seconds have a leading axis of that length
     :param ndim: dimensions of the points that are priced
     :param host_launch_s: host time to launch all kernels of a step one by one, per level; 0 where a graph is replayed
+    :param kernels: calibrated kernel times, which stand over the efficiencies where they know a kernel
     """
 
     def __init__(
@@ -52,6 +59,7 @@ class Prices:
         levels: tuple[Level, ...] = ("mid",),
         ndim: int = 0,
         host_launch_s: Sequence[float] = (0.0, 0.0, 0.0),
+        kernels: KernelPrices | None = None,
     ) -> None:
         self.ideal = calibration is None
         self.levels = levels
@@ -60,6 +68,8 @@ class Prices:
         self._shape = (len(levels),) + (1,) * ndim
         self._rates: dict[tuple[Kind, Resource, Dtype], Numeric] = {}
         self.host_launch_s = self._leveled(host_launch_s)
+        self._kernels = kernels
+        self.peaks = self if calibration is None else Prices(system, None, ("mid",), ndim)
 
     def _leveled(self, values: Sequence[float]) -> Numeric:
         """The values of the levels that are priced, of ``values`` at low, mid and high."""
@@ -77,6 +87,27 @@ class Prices:
         if t.spread != (1.0, 1.0):
             rate = rate * self._leveled((t.spread[0], 1.0, t.spread[1]))
         return t.amount * rate
+
+    @property
+    def carried_spread(self) -> Numeric:
+        """What the ends of the band gain where a measured kernel stands for one that nobody measured."""
+        wide = math.exp(_BAND * _CARRIED_SIGMA)
+        return self._leveled((1 / wide, 1.0, wide))
+
+    def kernel(self, call: KernelCall | None) -> KernelTime | None:
+        """The calibrated time of ``call`` at the levels priced, all its kernels together; ``None`` if unknown."""
+        if call is None or self._kernels is None:
+            return None
+        found = self._kernels.time(call)
+        if found is None:
+            return None
+        chosen = [LEVELS.index(level) for level in self.levels]
+        if len(chosen) == 1:
+            return KernelTime(found.seconds[chosen[0]] * call.count, found.source)
+        # The levels lead, the axes of the points align from the right as everywhere.
+        points = found.seconds.shape[1:]
+        missing = (1,) * (len(self._shape) - 1 - len(points))
+        return KernelTime(found.seconds[chosen].reshape(len(chosen), *missing, *points) * call.count, found.source)
 
     def _native(self, dtype: Dtype) -> bool:
         return self.system.device.matrix_dtype(dtype) == dtype

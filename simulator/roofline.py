@@ -8,11 +8,12 @@ or a latency adds is a line of its own. The charged seconds add up to the step e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kvwall.simulator.kernel_prices import KernelTime
 from kvwall.simulator.prices import WAITS, Prices
 from kvwall.simulator.traffic import Numeric, Operator, Resource, Stream, Term, Traffic
 
@@ -60,6 +61,11 @@ def price(traffic: Traffic, prices: Prices, keep_lines: bool = False) -> Bill:
 
 def _operator(operator: Operator, prices: Prices, keep_lines: bool) -> tuple[Numeric, list[PricedTerm]]:
     """Seconds of one operator and its lines."""
+    kernel = prices.kernel(operator.call)
+    if kernel is not None:
+        return _calibrated(operator, kernel, prices, keep_lines)
+    if operator.basis is not None and prices.kernel(operator.basis.call) is not None:
+        return _carried_over(operator, operator.basis, prices, keep_lines)
     chosen = [t for t in operator.terms if t.compulsory] if prices.ideal else operator.terms
     alone = [prices.seconds(operator.kind, t) for t in chosen]
     busy: dict[Resource, Numeric] = {}
@@ -75,16 +81,78 @@ def _operator(operator: Operator, prices: Prices, keep_lines: bool) -> tuple[Num
     if not keep_lines:
         return total, []
     lines = []
-    free = np.ones(np.shape(longest), dtype=np.bool_)
-    binds: dict[Resource, NDArray[np.bool_]] = {}
-    for resource, seconds in busy.items():
-        binds[resource] = free & np.greater_equal(seconds, longest)
-        free = free & ~binds[resource]
+    binds = _binding(busy, longest)
     for t, seconds in zip(chosen, alone, strict=True):
         charged = seconds if t.resource in WAITS else np.where(binds[t.resource], seconds, 0.0)
         lines.append(PricedTerm(operator.owner, operator.name, t, operator.ranks, seconds, charged))
     lines += _residual_lines(operator, smooth - longest, latency, prices.floor_s(operator.kind))
     return total, lines
+
+
+def _calibrated(
+    operator: Operator, kernel: KernelTime, prices: Prices, keep_lines: bool
+) -> tuple[Numeric, list[PricedTerm]]:
+    """Seconds of an operator whose kernel a calibration knows: never below the data sheet, never below what is known.
+
+    The resource that binds at the data sheet's peak is charged in full; all else that the kernel takes is one line.
+    """
+    alone = {id(t): prices.peaks.seconds(operator.kind, t) for t in operator.terms if t.resource not in WAITS}
+    waits = [(t, prices.seconds(operator.kind, t)) for t in operator.terms if t.resource in WAITS]
+    busy: dict[Resource, Numeric] = {}
+    for t in operator.terms:
+        if t.compulsory and t.resource not in WAITS:
+            busy[t.resource] = busy.get(t.resource, 0.0) + alone[id(t)]
+    longest, _ = _maximum(list(busy.values()), float("inf"))
+    total = np.maximum(kernel.seconds, longest)
+    waiting: Numeric = sum((seconds for _, seconds in waits), start=np.float64(0.0))
+    if not keep_lines:
+        return total + waiting, []
+    binds = _binding(busy, longest)
+    lines = [PricedTerm(operator.owner, operator.name, t, operator.ranks, seconds, seconds) for t, seconds in waits]
+    for t in operator.terms:
+        if t.resource in WAITS:
+            continue
+        seconds = alone[id(t)]
+        charged = np.where(binds[t.resource], seconds, 0.0) if t.compulsory else np.zeros(np.shape(seconds))
+        lines.append(PricedTerm(operator.owner, operator.name, t, operator.ranks, seconds, charged))
+    symbols: dict[str, Numeric] = {"kernel": total, "roofline": longest}
+    rest = Term("beyond the data sheet", "latency", total - longest, "kernel - roofline", symbols, kernel.source)
+    return total + waiting, [*lines, _line(operator, rest)]
+
+
+def _carried_over(
+    operator: Operator, basis: Operator, prices: Prices, keep_lines: bool
+) -> tuple[Numeric, list[PricedTerm]]:
+    """Seconds of a kernel that nobody measured, from a plain one that somebody did: ``known * class / class of plain``.
+
+    What a calibration knows of the plain kernel (latency, what it reaches of the memory) carries over in proportion to
+    the class defaults of both, so that two schemes differ by their work and not by who was measured.
+    """
+    own, lines = _operator(replace(operator, basis=None), prices, keep_lines)
+    plain, _ = _operator(replace(basis, call=None), prices, keep_lines=False)
+    known, _ = _operator(basis, prices, keep_lines=False)
+    factor = known / plain * prices.carried_spread
+    bound, _ = _operator(replace(operator, basis=None), prices.peaks, keep_lines=False)
+    total = np.maximum(own * factor, bound)
+    if not keep_lines:
+        return total, []
+    scaled = [replace(line, alone_s=line.alone_s * factor, charged_s=line.charged_s * factor) for line in lines]
+    rest = total - own * factor
+    if np.any(rest):
+        symbols: dict[str, Numeric] = {"bound": bound, "carried": own * factor}
+        short = Term("up to the data sheet", "latency", rest, "max(bound, carried) - carried", symbols, "hard bound")
+        scaled.append(_line(operator, short))
+    return total, scaled
+
+
+def _binding(busy: dict[Resource, Numeric], longest: Numeric) -> dict[Resource, NDArray[np.bool_]]:
+    """Where each resource is the longest; the first of several."""
+    free = np.ones(np.shape(longest), dtype=np.bool_)
+    binds: dict[Resource, NDArray[np.bool_]] = {}
+    for resource, seconds in busy.items():
+        binds[resource] = free & np.greater_equal(seconds, longest)
+        free = free & ~binds[resource]
+    return binds
 
 
 def _residual_lines(operator: Operator, overlap: Numeric, latency: Numeric, floor_s: Numeric) -> list[PricedTerm]:

@@ -10,6 +10,7 @@ from kvwall.hardware.engine import Engine
 from kvwall.hardware.system import System
 from kvwall.simulator.adapters import Adapters
 from kvwall.simulator.deployment import Deployment
+from kvwall.simulator.kernel_prices import KernelPrices
 from kvwall.simulator.operators.linear import Arithmetic
 from kvwall.simulator.speculation import Speculation
 from kvwall.simulator.stack import Stack
@@ -43,6 +44,7 @@ class Setup:
     :ivar block_tokens: tokens of one cache block; ``None`` for its default
     :ivar price_usd_per_gpu_hour: ``None`` for the device's default price
     :ivar model: the architecture, with the layer of a draft where one speculates
+    :ivar kernels: calibrated kernel times; ``None`` prices every kernel by its class
     :ivar paid_utilization: part of the paid hours that serve
     """
 
@@ -65,6 +67,7 @@ class Setup:
     price_usd_per_gpu_hour: float | None = None
     paid_utilization: float = 1.0
     overrides: Overrides = Overrides()
+    kernels: KernelPrices | None = None
     speculation: Speculation | None = None
     adapters: Adapters | None = None
 

@@ -12,12 +12,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import CodeType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kvwall.hardware.dtype import Dtype
+
+if TYPE_CHECKING:
+    from kvwall.simulator.kernel_time.call import KernelCall
 
 Array = NDArray[np.float64]
 Numeric = float | Array
@@ -145,6 +148,9 @@ class Operator:
     :ivar launches: kernels started per step on one rank
     :ivar stream: what it runs beside
     :ivar ranks: how many ranks of the deployment pay it, so that totals can be summed
+    :ivar call: the kernel it starts, where a kernel model may know its time
+    :ivar basis: the plain kernel of the same shape, where no kernel model knows this one: what is known of the plain
+        one then carries over in proportion
     """
 
     owner: str
@@ -154,6 +160,8 @@ class Operator:
     launches: Numeric = 0.0
     stream: Stream = "compute"
     ranks: Numeric = 1.0
+    call: KernelCall | None = None
+    basis: Operator | None = None
 
 
 @dataclass(frozen=True, slots=True)

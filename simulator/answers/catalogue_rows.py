@@ -195,10 +195,14 @@ def scenario_rows() -> list[Row]:
 
 
 def calibration_rows() -> list[Row]:
-    """All calibrations."""
-    from kvwall.hardware.calibration import CALIBRATIONS
+    """All calibrations: class defaults, then fits of kernels by device and framework."""
+    from kvwall.hardware.calibration import CALIBRATIONS, KERNEL_CALIBRATIONS
 
-    return [
+    fitted: list[Row] = [
+        CalibrationRow(name=name, aliases=(), calibrated=True, kinds=tuple(made.fits), source=made.source)
+        for name, made in KERNEL_CALIBRATIONS.all().items()
+    ]
+    return fitted + [
         CalibrationRow(
             name=name,
             aliases=made.aliases,

@@ -30,7 +30,7 @@ COMMANDS: dict[str, str] = {
     "explain": "every term of a step: equation, numbers, reference",
     "reconcile": "an engine's start-up log against the prediction",
     "predict": "the time of every row of a table of kernels or serving results",
-    "agree": "predictions against measurements: error, bias, what the band holds",
+    "agree": "predictions against measurements: error, bias, coverage",
     "diff": "two answers side by side, term by term",
     "list": "devices, models, schemes and all else known by name",
     "show": "everything known of one of them, with sources",
@@ -126,7 +126,8 @@ def _load(entry: EntryPoint) -> Command:
 #: One-line help of the commands that ship with kvwall but live above this package.
 PLUGGED_HELP = {
     "audit": "predicted KV capacity against what real engines printed",
-    "calibrate": "fit kernel families to measured times, with the error on unseen shapes",
+    "measure": "time the real kernels of this machine, for kvwall calibrate",
+    "calibrate": "fit kernel models to measured times, with held-out error",
 }
 
 

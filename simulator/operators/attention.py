@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from kvwall.simulator.cache import Cache, CacheGroup, Segment, Tensor
+from kvwall.simulator.operators.attention_call import attention_call, plain_group
 from kvwall.simulator.operators.fused import fused_terms
 from kvwall.simulator.operators.offload import offload_operators
 from kvwall.simulator.operators.prefill import prefill_attention
@@ -37,9 +40,19 @@ def _decode(group: CacheGroup, cache: Cache, split: Split) -> Operator:
     attended = group.attended - attended_on_host(group)
     terms += _decode_flops(group, cache, split, attended)
     terms += fused_terms(group, cache, split, attended)
+    name = f"decode attention ({group.kind})"
+    call = attention_call(group, cache, split)
+    basis = None if call is not None else _plain(group, cache, split)
     return Operator(
-        "attention", f"decode attention ({group.kind})", "attention", tuple(terms), group.layers, ranks=split.ranks
+        "attention", name, "attention", tuple(terms), group.layers, ranks=split.ranks, call=call, basis=basis
     )
+
+
+def _plain(group: CacheGroup, cache: Cache, split: Split) -> Operator | None:
+    """Decode attention over as many tokens of a plain 16-bit cache on the device."""
+    if group.indexer[0] or split.dcp > 1:
+        return None
+    return _decode(plain_group(group), replace(cache, fused=()), split)
 
 
 def _read(tensor: Tensor, segment: Segment, group: CacheGroup, cache: Cache, split: Split) -> list[Term]:

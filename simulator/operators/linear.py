@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kvwall.hardware.dtype import Dtype
+from kvwall.simulator.kernel_time.call import KernelCall
+from kvwall.simulator.kernel_time.points import Points
 from kvwall.simulator.linears import Linear
 from kvwall.simulator.traffic import Numeric, Operator, Symbols, Term, term
 from kvwall.workloads.weight_format import TensorClass, WeightFormat
@@ -37,6 +39,15 @@ class Arithmetic:
         if self.compressed(tensor) or self.weights.compute_dtype in {"fp16", "fp32"}:
             return self.weights.product_dtype(self.has_unit)
         return "bf16"
+
+    def kernel_dtype(self, tensor: TensorClass) -> str | None:
+        """The product's format as kernel tables spell it; ``None`` where weights are unpacked on the way."""
+        dtype = self.dtype(tensor)
+        if not self.compressed(tensor):
+            return dtype
+        if dtype != "fp8" or self.weights.unpack_ops(self.has_unit):
+            return None
+        return "fp8_block" if self.weights.group_size else "fp8"
 
 
 def product(
@@ -72,7 +83,24 @@ def product(
             spread=(0.5, 1.5), u=ops, E=read, **shape,
         )  # fmt: skip
         terms.append(unpack)
-    return Operator(linear.owner, linear.name, "gemm", tuple(terms), linear.layers * passes, ranks=ranks)
+    return Operator(
+        linear.owner,
+        linear.name,
+        "gemm",
+        tuple(terms),
+        linear.layers * passes,
+        ranks=ranks,
+        call=_call(linear, tokens, arithmetic, passes),
+    )
+
+
+def _call(linear: Linear, tokens: Numeric, arithmetic: Arithmetic, passes: Numeric) -> KernelCall | None:
+    """The product as a kernel; grouped products of experts and unpacked weights have no kernel model."""
+    dtype = arithmetic.kernel_dtype(linear.tensor)
+    if linear.experts or dtype is None:
+        return None
+    points = Points(m=tokens / passes, n=linear.outputs, k=linear.inputs)
+    return KernelCall("gemm", dtype, dtype, points, linear.layers * passes)
 
 
 def touched_experts(experts: float, per_token: float, tokens: Numeric) -> Numeric:

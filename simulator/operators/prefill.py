@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kvwall.simulator.cache import Cache, CacheGroup, Tensor
+from kvwall.simulator.operators.attention_call import attention_call
 from kvwall.simulator.operators.split import Split
 from kvwall.simulator.traffic import Numeric, Operator, Symbols, Term, term
 
@@ -48,9 +49,9 @@ def prefill_attention(group: CacheGroup, cache: Cache, split: Split) -> Operator
     for tensor in group.tensors:
         terms += _moves(tensor, group, cache, split)
     terms += _flops(group, cache, split)
-    return Operator(
-        "attention", f"prefill attention ({group.kind})", "attention", tuple(terms), group.layers, ranks=split.ranks
-    )
+    name = f"prefill attention ({group.kind})"
+    call = attention_call(group, cache, split)
+    return Operator("attention", name, "attention", tuple(terms), group.layers, ranks=split.ranks, call=call)
 
 
 def earlier_tokens(group: CacheGroup, cache: Cache) -> Numeric:

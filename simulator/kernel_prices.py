@@ -1,0 +1,114 @@
+"""Kernel times of a device and an engine: calibrated where a fit is near, ``None`` where class defaults must do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+
+from kvwall.hardware.calibration import CALIBRATIONS, Calibration
+from kvwall.hardware.device import DEVICES, Device
+from kvwall.hardware.document import parse_mapping, read_text
+from kvwall.hardware.errors import canonical
+from kvwall.simulator.kernel_time.call import KernelCall
+from kvwall.simulator.kernel_time.machine import machine_of
+from kvwall.simulator.kernel_time.points import Points
+from kvwall.simulator.predicting.choosing import Chooser
+from kvwall.simulator.predicting.defaults import CLASS_DEFAULTS
+from kvwall.simulator.predicting.fits import chooser_of, near_chooser
+from kvwall.simulator.predicting.machines import Placed
+from kvwall.simulator.predicting.prediction import Kernel, work_for
+from kvwall.simulator.traffic import Array
+
+#: Kernels remembered at most.
+_MOST_KNOWN = 4096
+
+
+@dataclass(frozen=True)
+class KernelTime:
+    """Seconds of one kernel at each point, at the low end, the middle and the high end of the band.
+
+    :ivar seconds: shape (3, ...)
+    :ivar source: calibration and family, or what was borrowed
+    """
+
+    seconds: Array
+    source: str
+
+
+@dataclass(frozen=True)
+class KernelPrices:
+    """Prices of kernels on one device under one framework.
+
+    :ivar device_id: name of the device in the library
+    :ivar device: its data sheet, with the user's changes
+    :ivar framework: engine whose kernels run
+    :ivar chooser: fits to choose from
+    """
+
+    device_id: str
+    device: Device
+    framework: str
+    chooser: Chooser
+    _known: dict[tuple[object, ...], KernelTime | None] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the calibrations that prices come from: the framework's own, or what it may borrow."""
+        # A name is DEVICE.FRAMEWORK[.PART]: the parts of one framework on one device are one calibration to people.
+        names = tuple(dict.fromkeys(".".join(name.split(".")[:2]) for name in self.chooser.calibrations))
+        own = tuple(name for name in names if name.endswith(f".{self.framework}"))
+        return own or names
+
+    def time(self, call: KernelCall) -> KernelTime | None:
+        """The time of one kernel of ``call`` with a cold cache; ``None`` where no fit is near enough.
+
+        A plan asks for the same kernels under every scheme, so each is computed once.
+        """
+        columns = tuple(np.asarray(getattr(call.points, f.name), dtype=np.float64) for f in fields(Points))
+        key = (call.kernel, call.dtype, call.kv_dtype, *((c.shape, c.tobytes()) for c in columns))
+        if key not in self._known:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = self._time(call)
+        return self._known[key]
+
+    def _time(self, call: KernelCall) -> KernelTime | None:
+        shape = np.broadcast_shapes(*(np.shape(getattr(call.points, f.name)) for f in fields(Points)))
+        flat = Points(**{f.name: np.broadcast_to(getattr(call.points, f.name), shape).ravel() for f in fields(Points)})
+        kernel = Kernel(
+            self.device_id, self.device_id, call.kernel, call.kernel, self.framework, "", call.dtype, call.kv_dtype
+        )
+        work = work_for(kernel, flat)
+        place = Placed(machine_of(self.device), 0.0)
+        seconds = np.empty((3, flat.batch.size if isinstance(flat.batch, np.ndarray) else 1))
+        sources: dict[str, None] = {}
+        for pricing in self.chooser.prices(kernel, flat, work, place, "device"):
+            if pricing.calibration == CLASS_DEFAULTS:
+                return None
+            seconds[:, pricing.rows] = np.stack([pricing.low_s, pricing.mid_s, pricing.high_s])
+            sources[f"{pricing.calibration}{f', {pricing.note}' if pricing.note else ''}"] = None
+        return KernelTime(seconds.reshape(3, *shape), "; ".join(sources))
+
+
+def calibration_of(
+    device_id: str, device: Device, engine: str, name: str
+) -> tuple[str, Calibration, KernelPrices | None]:
+    """What ``--calibration`` means on a device under an engine: its name, the class defaults, and the kernel prices.
+
+    :param name: ``auto`` for the fits on this device, or else on its architecture; ``none`` for class defaults alone;
+        a kernel calibration by name or path; or other class defaults by path
+    :raises InputError: no such calibration
+    """
+    if name.endswith((".yaml", ".yml")) and "kinds" in parse_mapping(read_text(Path(name)), name):
+        return name, CALIBRATIONS.load(name), None
+    if canonical(name) == "auto":
+        chooser = near_chooser(device_id) if device_id in DEVICES.names else Chooser()
+    else:
+        chooser = chooser_of(name)
+    defaults = CALIBRATIONS.load(CLASS_DEFAULTS)
+    if not chooser.knows_any:
+        return CLASS_DEFAULTS, defaults, None
+    prices = KernelPrices(device_id, device, engine, chooser)
+    return " ".join(prices.sources), defaults, prices
