@@ -45,6 +45,9 @@ _NO_OVERHANG_TOKENS = 16
 
 _HOST_SHARPNESS = 8
 
+#: Points whose candidates are laid out at once.
+_PIECE = 1024
+
 
 @dataclass(frozen=True)
 class Library:
@@ -137,17 +140,21 @@ def product_s(points: Points, parameters: Parameters, machine: Machine, library:
     :param parameters: of the family, by name
     """
     p = {**library.fixed, **parameters}
-    m, n, k = as_array(points.m), as_array(points.n), as_array(points.k)
-    seconds = p["launch_us"] * MICRO + _tiled_s(
-        m[..., None], n[..., None], k[..., None], as_array(points.warm)[..., None], p, machine, library
-    )
+    m, n, k, warm = np.broadcast_arrays(*(as_array(v) for v in (points.m, points.n, points.k, points.warm)))
+    shapes = np.stack([column.ravel() for column in (m, n, k, warm)])[..., None]
+    # Candidates are many: in pieces they stay in the cache, and a large grid within memory.
+    pieces = [
+        _tiled_s(rows[0], rows[1], rows[2], rows[3], p, machine, library)
+        for rows in (shapes[:, start : start + _PIECE] for start in range(0, m.size, _PIECE))
+    ]
+    seconds = p["launch_us"] * MICRO + np.concatenate([np.zeros(0), *pieces]).reshape(m.shape)
     if "row_us" in p:
         seconds = seconds + rows_s(m, _QUANTISED_BYTES * m * k, p, machine)
     if "host_us" in p:
         slowest = np.maximum(seconds, p["host_us"] * MICRO)
         fastest = np.minimum(seconds, p["host_us"] * MICRO)
         seconds = slowest * (1 + (fastest / slowest) ** _HOST_SHARPNESS) ** (1 / _HOST_SHARPNESS)
-    return np.maximum(seconds, np.where(as_array(points.warm) > 0, 0.0, bound_s(points, machine, library)))
+    return np.maximum(seconds, np.where(warm > 0, 0.0, bound_s(points, machine, library)))
 
 
 def bound_s(points: Points, machine: Machine, library: Library) -> Array:

@@ -74,7 +74,7 @@ FAMILIES: tuple[Family, ...] = (
     _family("cublas-hopper", cublas_hopper, "bf16", _HOPPER, _PLAIN, _CUBLAS_RULES),
     _family("cublas-ampere", cublas_ampere, "bf16", _AMPERE, _PLAIN, _CUBLAS_RULES),
     _family("cublas-hopper-fp8", cublas_hopper, "fp8",
-            (LAUNCH, HBM, MATRIX, FEED, TILE, SPLIT, *_QUANTISED), _PLAIN, _CUBLAS_RULES),
+            (LAUNCH, HBM, MATRIX, FEED, TILE, SPLIT, *_QUANTISED), {**_PLAIN, "wave_rounding": 0.1}, _CUBLAS_RULES),
     _family("cutlass-fp8", cutlass_fp8, "fp8", (LAUNCH, HBM, MATRIX, FEED, TILE, EPILOGUE, *_QUANTISED), _PLAIN,
             "vLLM, scaled_mm_sm90_fp8_dispatch.cuh", reread=0.5),
     _family("deepgemm-quantised", deepgemm, "fp8", (LAUNCH, HBM, FEED, EPILOGUE, OVERHANG, *_QUANTISED), _DEEP,

@@ -96,6 +96,15 @@ def test_axes_broadcast() -> None:
     assert family.seconds(points, _defaults(family), H100).shape == (2, 3)
 
 
+def test_a_grid_larger_than_a_piece_and_an_empty_one_keep_their_shape() -> None:
+    family = GEMM["gemm/cublas-ampere"]
+    m, n = np.arange(1.0, 60.0)[:, None], np.arange(64.0, 64.0 * 41, 64.0)
+    grid = family.seconds(Points(m=m, n=n, k=512.0), _defaults(family), A100)
+    assert grid.shape == (59, 40)
+    assert grid[50] == pytest.approx(family.seconds(Points(m=51.0, n=n, k=512.0), _defaults(family), A100), rel=1e-12)
+    assert family.seconds(Points(m=np.zeros(0), n=64.0, k=64.0), _defaults(family), A100).shape == (0,)
+
+
 def test_a_fit_finds_the_numbers_that_made_the_points() -> None:
     family, points = GEMM["gemm/cutlass-fp8"], _shapes(2, 500, warm=1.0)
     truth = {name: value * 1.15 if name != "hbm_fraction" else 0.7 for name, value in _defaults(family).items()}
