@@ -44,7 +44,8 @@ def render(answer: AgreeAnswer, screen: Console) -> None:
     screen.print(Text(f"{answer.table}: predicted against measured", style="bold"))
     for title, rows in _sections(answer):
         if rows:
-            screen.print(table(title, (_heading(rows), *_COLUMNS), [_cells(row) for row in rows]))
+            names = _names(rows)
+            screen.print(table(title, (*names, *_COLUMNS), [_cells(row) for row in rows], left=len(names)))
             screen.print()
     screen.print(_left_out(answer))
     if answer.unpredicted:
@@ -57,7 +58,7 @@ def markdown(answer: AgreeAnswer) -> str:
     lines = []
     for _, rows in _sections(answer):
         if rows:
-            head = (_heading(rows) or "points", *_COLUMNS)
+            head = (*_names(rows), *_COLUMNS)
             lines += [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
             lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
             lines.append("")
@@ -70,14 +71,14 @@ def _sections(answer: AgreeAnswer) -> Iterable[tuple[str, tuple[AgreementRow, ..
     yield "", answer.groups
 
 
-def _heading(rows: tuple[AgreementRow, ...]) -> str:
-    return ", ".join(rows[0].group)
+def _names(rows: tuple[AgreementRow, ...]) -> tuple[str, ...]:
+    """What the first columns hold."""
+    return tuple(rows[0].group) or ("points",)
 
 
 def _cells(row: AgreementRow) -> list[str]:
-    name = " ".join(value or "-" for value in row.group.values()) or "all"
     return [
-        name,
+        *([value or "-" for value in row.group.values()] or ["all"]),
         f"{row.n:,}",
         f"{_spread(row.median, row.median_interval)}",
         f"{_spread(row.p90, row.p90_interval)}",
@@ -88,7 +89,13 @@ def _cells(row: AgreementRow) -> list[str]:
 
 
 def _spread(value: float, interval: tuple[float, float]) -> str:
-    return f"{value * 100:.1f} ({interval[0] * 100:.1f}-{interval[1] * 100:.1f})"
+    middle, low, high = (_percent(part) for part in (value, *interval))
+    return f"{middle} ({low}-{high})"
+
+
+def _percent(value: float) -> str:
+    """A fraction as per cent; a tenth of one means nothing where the error is large."""
+    return f"{value * 100:.1f}" if value < 0.1 else f"{value * 100:.0f}"
 
 
 def _left_out(answer: AgreeAnswer) -> str:
