@@ -69,7 +69,7 @@ class Campaign:
                 return {"key": asked.key, "failed": wrong} if wrong else self._measured(asked, case)
             except Exception as error:  # whatever one kernel does, the others are measured
                 failed, short = one_line(error), is_out_of_memory(error)
-                lost = "CUDA error" in failed and not short
+                lost = "CUDA error" in failed and not short and not device_answers()
             # Outside the handler: the error holds the frames, and with them the memory that was too much.
             gc.collect()
             if self.here.device == "cuda" and not lost:
@@ -103,10 +103,10 @@ class Campaign:
         return {
             "key": asked.key,
             **columns,
-            "source": "kvwall measure",
-            "source_version": self.here.kvwall,
+            "source": f"kvwall measure {self.here.kvwall}",
+            "source_version": library_version(case, self.here),
             "gpu": self.here.gpu,
-            "kernel_source": kernel_source(case, self.here),
+            "kernel_source": case.pattern,
             "extra": ";".join(f"{name}={value}" for name, value in about.items()),
             "latency_us": timing.median_s * 1e6,
             "spread": timing.spread,
@@ -114,13 +114,11 @@ class Campaign:
         }
 
 
-def kernel_source(case: Case, here: Environment) -> str:
-    """Which code ran, with its version."""
+def library_version(case: Case, here: Environment) -> str:
+    """Version of the library whose kernel ran; for kvwall's own, with that of the compiler."""
     if case.framework == "kvwall":
-        return f"kvwall {here.kvwall} {case.pattern}, triton {here.triton}"
-    if case.framework in here.libraries:
-        return f"{case.framework} {here.libraries[case.framework]}"
-    return f"torch {here.torch} {case.pattern}"
+        return f"{here.kvwall} (triton {here.triton})"
+    return here.libraries.get(case.framework, here.torch)
 
 
 def known_device(here: Environment) -> Device | None:
@@ -149,6 +147,15 @@ def describe(case: Case) -> str:
     sizes = [f"{name}={getattr(case, name)}" for name in (*names, "message_bytes") if getattr(case, name) is not None]
     kinds = [case.dtype] if case.kv_dtype in (None, case.dtype) else [case.dtype, f"kv {case.kv_dtype}"]
     return " ".join([case.framework, case.pattern, *kinds, *sizes, case.cache])
+
+
+def device_answers() -> bool:
+    """Whether the GPU still works after an error; after an illegal access nothing does until the process ends."""
+    try:
+        torch.cuda.synchronize()
+        return bool(torch.ones(1, device="cuda").item() == 1.0)
+    except Exception:
+        return False
 
 
 def one_line(error: BaseException) -> str:

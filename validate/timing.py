@@ -126,8 +126,16 @@ class GpuClock:
         torch.cuda.synchronize()
         covered = sum(trial.footprint_bytes for trial in trials) >= COLD_COVER * self.cache_bytes
         swept = cold and not covered
-        if not all(trial.capturable for trial in trials):
-            return self._eager(trials, swept, budget_s)
+        if all(trial.capturable for trial in trials):
+            try:
+                return self._replayed(trials, swept, budget_s)
+            except RuntimeError as error:
+                # Some operation waits for the device inside, which no graph can hold.
+                if "captur" not in str(error):
+                    raise
+        return self._eager(trials, swept, budget_s)
+
+    def _replayed(self, trials: Sequence[Trial], swept: bool, budget_s: float) -> Timing:
         once_s = self._elapsed_s(trials[0].run)
         if swept:
             return self._swept_graph(trials, budget_s)

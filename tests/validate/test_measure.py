@@ -226,6 +226,9 @@ def test_a_tiny_campaign_gives_a_table_that_predict_reads(tmp_path: Path, capsys
     assert all(float(row["latency_us"]) > 0 for row in rows)
     assert {row["cache"] for row in rows} == {"cold", "warm"}
     assert {row["gpu"] for row in rows} == {"cpu-2s-epyc-9654"}
+    assert {(row["source"], row["source_version"]) for row in rows} == {
+        (f"kvwall measure {answer['kvwall_version']}", answer["environment"]["torch"])
+    }
     extra = dict(pair.split("=") for pair in next(row for row in rows if row["kernel"] == "gemm")["extra"].split(";"))
     assert extra["flops"] == str(2 * 32 * 64 * 128)
     assert extra["method"] == "clock"
@@ -352,7 +355,12 @@ def test_a_dead_device_ends_the_campaign_and_its_case_is_not_tried_again(
     def deadly(case: Case, source: Any) -> Any:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
+    from kvwall.validate import campaign as campaign_module
+
     monkeypatch.setattr(launch, "prepare", deadly)
+    monkeypatch.setattr(campaign_module, "device_answers", lambda: True)
+    assert not campaign.point(Case("launch", "launch"))["lost"]
+    monkeypatch.setattr(campaign_module, "device_answers", lambda: False)
     points = PointsFile(tmp_path / "points.jsonl")
     with pytest.raises(ContextLostError, match="illegal memory access"):
         campaign.run([Case("launch", "launch"), COPY], points, float("inf"), lambda line: None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -114,6 +115,19 @@ def test_what_no_graph_can_hold_is_timed_by_events_with_its_launch(gpu: _Gpu) ->
     assert found.median_s == pytest.approx(CALL_S + LAUNCH_S)
     swept = GpuClock(1e6).time([_trial(gpu, 1000, capturable=False)], cold=True, budget_s=1e-3)
     assert swept.median_s == pytest.approx(CALL_S + LAUNCH_S)
+
+
+def test_what_turns_out_not_to_fit_a_graph_is_timed_by_events(gpu: _Gpu) -> None:
+    trial = _trial(gpu, 1000)
+
+    def waits() -> Any:
+        if gpu.recording is not None:
+            gpu.recording = None
+            raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+        return trial.run()
+
+    found = GpuClock(1e6).time([replace(trial, run=waits)], cold=False, budget_s=1e-3)
+    assert found.method == "events"
 
 
 def test_a_call_faster_than_the_clock_is_an_error_not_a_zero() -> None:
