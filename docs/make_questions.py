@@ -27,8 +27,8 @@ HEAD = """# Questions that planners asked
 
 Taken from public threads, answered by the command line as a user would type it. *Truth* is what the thread measured or
 stated. `tests/questions.yaml` holds the questions as data, `tests/test_questions.py` runs every command below and holds
-each figure against the truth, and `python docs/make_questions.py` writes this page. No kernel is calibrated in these
-answers: times carry the wide band of class defaults.
+each figure against the truth, and `python docs/make_questions.py` writes this page. Times on cards of a
+measured architecture are by calibrated kernels; the others carry the wide band of class defaults.
 
 *right*: every figure agrees within the tolerance of its row (10 % for memory, 5 % for money, none for bytes).
 *within band*: the truth lies between the low and the high end. *close*: within 30 %, with a stand-in or an input that

@@ -57,7 +57,7 @@ class Calibration(Document):
     aliases: tuple[str, ...] = ()
     calibrated: bool
     sharpness: float = Field(ge=1, le=100)
-    kinds: dict[Literal["gemm", "attention", "elementwise", "collective", "copy"], KernelClass]
+    kinds: dict[Literal["gemm", "experts", "attention", "elementwise", "collective", "copy"], KernelClass]
     source: str
 
 

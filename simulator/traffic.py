@@ -70,7 +70,7 @@ UNITS: dict[Resource, str] = {
 Tally = Literal["", "weights", "kv read", "kv written"]
 
 #: How a kernel behaves, which is all that a class default of efficiency may depend on.
-Kind = Literal["gemm", "attention", "elementwise", "collective", "copy", "host"]
+Kind = Literal["gemm", "experts", "attention", "elementwise", "collective", "copy", "host"]
 
 #: Operators on one stream run one after another; streams run side by side.
 Stream = Literal["compute", "copy in", "copy out"]

@@ -11,7 +11,6 @@ from kvwall.validate.rates import RateCheck
 from kvwall.validate.rules import RuleCheck
 from kvwall.validate.startup_logs import LogCheck
 
-
 #: Columns of sentences, always last in a row.
 PROSE = frozenset({"reading", "rule", "why"})
 

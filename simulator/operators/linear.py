@@ -86,7 +86,7 @@ def product(
     return Operator(
         linear.owner,
         linear.name,
-        "gemm",
+        "experts" if linear.experts else "gemm",
         tuple(terms),
         linear.layers * passes,
         ranks=ranks,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -98,6 +98,11 @@ class Chooser:
         for fit in fits:
             self._by_family.setdefault(fit.family.name, []).append(fit)
         self._out_of_fold = out_of_fold
+
+    def changed(self, change: Callable[[Fitted], Fitted | None]) -> Chooser:
+        """The chooser of what ``change`` makes of each fit; ``None`` leaves it out."""
+        fits = (change(fit) for fits in self._by_family.values() for fit in fits)
+        return Chooser(tuple(fit for fit in fits if fit is not None), out_of_fold=self._out_of_fold)
 
     @property
     def knows_any(self) -> bool:

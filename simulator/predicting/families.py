@@ -19,10 +19,13 @@ from kvwall.simulator.kernel_time.gemm_families import gemm_family
 from kvwall.simulator.kernel_time.points import Points
 from kvwall.simulator.kernel_time.quantize import quantise_family
 from kvwall.simulator.predicting.machines import Reach
-from kvwall.simulator.predicting.names import KERNELS, framework_of
+from kvwall.simulator.predicting.names import KERNELS, framework_of, operand
 
 if TYPE_CHECKING:
     from kvwall.simulator.predicting.prediction import Kernel
+
+#: Formats of a cache that the attention models know; four bits and fp32 are left to the class defaults.
+_CACHE_FORMATS = ("bf16", "fp16", "fp8", "fp8_block", "int8")
 
 #: NVSwitch adds up partial sums itself from Hopper on.
 _ADDING_SWITCH_CAPABILITY = 9.0
@@ -43,7 +46,10 @@ def family_names(kernel: Kernel, points: Points, reach: Reach) -> NDArray[np.str
     """The family of each point; empty where no kernel model fits."""
     device, framework = DEVICES.load(kernel.device), framework_of(kernel.framework)
     if KERNELS[kernel.kernel] == "attention":
-        return attention.family_for(kernel.kernel, device, framework, kernel.dtype, kernel.kv_dtype, points)
+        if kernel.kv_dtype not in _CACHE_FORMATS:
+            return np.full(np.shape(points.batch), "")
+        dtype, cache = operand(kernel.dtype), operand(kernel.kv_dtype)
+        return attention.family_for(kernel.kernel, device, framework, dtype, cache, points)
     name = _one_name(kernel, device, framework, reach)
     return np.full(np.broadcast(points.batch, points.m, points.message_bytes).shape, name)
 

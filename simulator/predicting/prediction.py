@@ -23,6 +23,9 @@ Progress = Callable[[int, int], None]
 #: Below this ideal time a kernel whose resources are idle most of the time is bound by latency.
 _LATENCY_REGIME_S = 10e-6
 
+#: Rows priced at once: models that try a menu of tiles or splits hold a hundred candidates a row.
+_BLOCK_ROWS = 20_000
+
 _KEYS = ("gpu", "framework", "kernel", "kernel_source", "dtype", "kv_dtype")
 
 
@@ -138,10 +141,12 @@ def _predict_group(kernel: Kernel, shapes: Shapes, rows: NDArray[np.int64], choo
         made.note[row] = shapes.problem(kernel.kernel, int(row))
     for reach, kept in kernel_reaches(kernel, shapes, rows[good]):
         place = placed(kernel.device, reach)
-        points = points_of(kernel.kernel, shapes, kept)
-        work = work_for(kernel, points)
-        for pricing in chooser.prices(kernel, points, work, place, reach):
-            _keep(made, kept[pricing.rows], pricing, work, place)
+        for start in range(0, kept.size, _BLOCK_ROWS):
+            block = kept[start : start + _BLOCK_ROWS]
+            points = points_of(kernel.kernel, shapes, block)
+            work = work_for(kernel, points)
+            for pricing in chooser.prices(kernel, points, work, place, reach):
+                _keep(made, block[pricing.rows], pricing, work, place)
 
 
 def kernel_reaches(kernel: Kernel, shapes: Shapes, rows: NDArray[np.int64]) -> list[tuple[Reach, NDArray[np.int64]]]:

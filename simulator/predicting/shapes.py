@@ -34,8 +34,20 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "host_copy": ("message_bytes",),
 }
 
+#: Columns that a kernel may leave out, but not give wrongly.
+_OPTIONAL: Mapping[str, tuple[str, ...]] = {
+    "decode_attention": ("q_len", "window"),
+    "prefill_attention": ("window",),
+    "mla_decode": ("q_len", "head_dim"),
+    "mla_prefill": ("head_dim",),
+    "send_recv": ("num_gpus",),
+}
+
 #: No dimension of a kernel is larger; a larger one is a mistyped number.
-_LARGEST = 1e15
+_LARGEST = 1e12
+
+#: The smallest value of a column where it is not 1.
+_SMALLEST = {"window": 0.0, "message_bytes": 1e-3}
 
 #: Channels of a cached latent (512, and 64 with positions) and of a head it expands to (DeepSeek-V2, arXiv 2405.04434).
 LATENT_DIM, LATENT_VALUE_DIM = 576, 512
@@ -65,23 +77,28 @@ class Shapes:
 
     def problem(self, kernel: str, row: int) -> str:
         """Why ``row`` has no shape for ``kernel``."""
-        for name in NEEDED[kernel]:
+        for name in (*NEEDED[kernel], *_OPTIONAL.get(kernel, ())):
             shown = self.bad.get(name, {}).get(row)
             if shown is not None:
                 return f"{name} {shown!r} is not a number"
             value = self.columns[name][row]
-            if np.isnan(value):
+            if np.isnan(value) and name in NEEDED[kernel]:
                 return f"{name} is missing, {kernel} needs it"
-            if not 0 < value <= _LARGEST:
-                return f"{name} {value:g} must lie above 0 and be at most {_LARGEST:g}"
+            low = _SMALLEST.get(name, 1.0)
+            if not (np.isnan(value) or low <= value <= _LARGEST):
+                return f"{name} {value:g} must lie between {low:g} and {_LARGEST:g}"
         return _contradiction(kernel, self, row)
 
     def usable(self, kernel: str, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of ``rows`` have all that ``kernel`` needs."""
         good = np.ones(rows.size, dtype=np.bool_)
-        for name in NEEDED[kernel]:
+        for name in (*NEEDED[kernel], *_OPTIONAL.get(kernel, ())):
             value = self.columns[name][rows]
-            good &= (value > 0) & (value <= _LARGEST)
+            inside = (value >= _SMALLEST.get(name, 1.0)) & (value <= _LARGEST)
+            if name not in NEEDED[kernel]:
+                wrong = self.bad.get(name, {})
+                inside |= np.isnan(value) & ~np.isin(rows, list(wrong))
+            good &= inside
         if "kv_len" in NEEDED[kernel]:
             good &= ~(self["q_len"][rows] > self["kv_len"][rows])
         if "n_kv_heads" in NEEDED[kernel]:

@@ -141,7 +141,7 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
             "none",
             "utilization: 1.0\n",
             "",
-            "the document: needs exactly one of utilization and derived_utilization",
+            "needs exactly one of utilization and derived_utilization",
         ),
         (
             "vllm-0.21",
@@ -165,7 +165,7 @@ def test_a_profile_of_ones_own(tmp_path: Path) -> None:
             "sglang-0.5",
             ", graph_slots: 8,",
             ",",
-            "the document: derived_utilization needs graph_slots in every tier",
+            "derived_utilization needs graph_slots in every tier",
         ),
         ("vllm-0.21", "0.92", "92", "utilization: expected at most 1 (found 92)"),
         (

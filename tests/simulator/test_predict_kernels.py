@@ -153,7 +153,7 @@ def test_a_quantisation_reads_two_bytes_and_writes_one(tmp_path: Path) -> None:
         ("h100,vllm,gemm,bf17,,,,,,,,8,8,8", "unknown dtype 'bf17'; did you mean 'bf16'?"),
         ("h100,vllm,gemm,bf16,,,,,,,,8,,8", "n is missing, gemm needs it"),
         ("h100,vllm,gemm,bf16,,,,,,,,8,many,8", "n 'many' is not a number"),
-        ("h100,vllm,gemm,bf16,,,,,,,,8,-3,8", "n -3 must lie above 0 and be at most 1e+15"),
+        ("h100,vllm,gemm,bf16,,,,,,,,8,-3,8", "n -3 must lie between 1 and 1e+12"),
         (
             "h100,vllm,prefill_attention,bf16,,1,64,32,8,8,128",
             "q_len 64 exceeds kv_len 32, which counts the new tokens too",
