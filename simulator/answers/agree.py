@@ -18,6 +18,9 @@ from kvwall.simulator.predicting.fits import chooser_of
 from kvwall.simulator.predicting.prediction import Progress
 from kvwall.simulator.predicting.table import Table, numbers, read_table, require_columns
 
+#: Nothing that is measured takes less, in microseconds or milliseconds.
+_LEAST_MEASURED = 1e-3
+
 
 class AgreementRow(Part):
     """Agreement of some of the points; errors are fractions.
@@ -46,7 +49,7 @@ class AgreeAnswer(Answer):
 
     :ivar rows: of the table
     :ivar flagged: rows with a flag, left out
-    :ivar unmeasured: rows without a measured value above zero, left out
+    :ivar unmeasured: rows without a measured value, or with one of next to zero, left out
     :ivar unpredicted: rows without a prediction, left out, by reason
     :ivar overall: all points compared; ``None`` where there is none
     :ivar by_regime: kernel tables only
@@ -108,7 +111,7 @@ def agree_table(
 def _compare(made: Predicted, measured: NDArray[np.float64], by: Sequence[str], out_of_fold: bool) -> AgreeAnswer:
     table = made.table
     flagged = np.array([bool(flag.strip()) for flag in table.text("flag")])
-    missing = ~flagged & ~(measured > 0)
+    missing = ~flagged & ~(measured >= _LEAST_MEASURED)
     notes = np.array(made.columns["note"], dtype=object)
     unseen = np.isfinite(made.middle)
     kept = np.flatnonzero(~flagged & ~missing & unseen)

@@ -13,6 +13,7 @@ from kvwall.simulator.kernel_time.machine import Machine
 from kvwall.simulator.kernel_time.points import Points
 from kvwall.simulator.predicting import choosing
 from kvwall.simulator.predicting.choosing import Chooser, Fitted
+from kvwall.simulator.predicting.fits import chooser_of
 from kvwall.simulator.predicting.names import device_of, dtype_of, kernel_of
 from kvwall.simulator.predicting.prediction import Prediction, predict_kernels
 from kvwall.simulator.predicting.table import Table, read_table
@@ -264,3 +265,26 @@ def test_out_of_fold_each_shape_has_the_numbers_of_a_fit_without_it(tmp_path: Pa
     assert np.array_equal(slowness[:39], slowness[39:])
     assert set(found.note[:-1]) == {"out of fold"}
     assert found.note[-1] == "in sample: the calibration keeps no folds"
+
+
+@pytest.mark.parametrize("kv_dtype", ["int4", "fp4", "fp32"])
+def test_a_cache_format_that_no_attention_model_knows_is_left_to_the_class_defaults(
+    tmp_path: Path, kv_dtype: str
+) -> None:
+    found = _predicted(
+        tmp_path, f"h100,vllm,decode_attention,bf16,{kv_dtype},8,1,8192,32,8,128", chooser=chooser_of(None)
+    )
+    assert found.calibration == ("uncalibrated",)
+
+
+def test_shapes_at_the_edges_are_priced_or_refused_without_a_warning(tmp_path: Path) -> None:
+    edges = ("1", "3.7", "1e12", "0.5", "-1", "1e13", "nan", "x")
+    rows = [f"h100,vllm,gemm,bf16,,,,,,,,{m},{n},{m}" for m in edges for n in edges]
+    rows += [f"a100,vllm,decode_attention,bf16,,{b},{q},{b},8,8,128" for b in edges for q in edges]
+    rows += [f"h100,nccl,all_reduce,fp16{',' * 12}num_gpus={n};message_bytes={m}" for m in edges for n in edges]
+    found = _predicted(tmp_path, *rows, chooser=chooser_of(None))
+    priced = np.isfinite(found.predicted_us)
+    assert 0 < priced.sum() < len(rows)
+    assert all(note for note, done in zip(found.note, priced, strict=True) if not done)
+    assert np.all(found.low_us[priced] <= found.predicted_us[priced])
+    assert np.all(found.predicted_us[priced] <= found.high_us[priced])
