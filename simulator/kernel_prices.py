@@ -17,7 +17,8 @@ from kvwall.simulator.kernel_time.points import Points
 from kvwall.simulator.predicting.choosing import Chooser, Fitted
 from kvwall.simulator.predicting.defaults import CLASS_DEFAULTS
 from kvwall.simulator.predicting.fits import chooser_of, near_chooser
-from kvwall.simulator.predicting.machines import Placed
+from kvwall.simulator.predicting.machines import Placed, Reach
+from kvwall.simulator.predicting.names import KERNELS
 from kvwall.simulator.predicting.prediction import Kernel, work_for
 from kvwall.simulator.traffic import Array
 
@@ -87,9 +88,10 @@ class KernelPrices:
         )
         work = work_for(kernel, flat)
         place = Placed(machine_of(self.device), 0.0)
+        reach: Reach = "device" if KERNELS[call.kernel] != "collective" else "pair" if self.device.scale_up else "host"
         seconds = np.empty((3, flat.batch.size if isinstance(flat.batch, np.ndarray) else 1))
         sources: dict[str, None] = {}
-        for pricing in self.chooser.prices(kernel, flat, work, place, "device"):
+        for pricing in self.chooser.prices(kernel, flat, work, place, reach):
             if pricing.calibration == CLASS_DEFAULTS:
                 return None
             seconds[:, pricing.rows] = np.stack([pricing.low_s, pricing.mid_s, pricing.high_s])

@@ -95,9 +95,11 @@ def _calibrated(
     """Seconds of an operator whose kernel a calibration knows: never below the data sheet, never below what is known.
 
     The resource that binds at the data sheet's peak is charged in full; all else that the kernel takes is one line.
+    The messages of a collective are part of what was measured.
     """
     alone = {id(t): prices.peaks.seconds(operator.kind, t) for t in operator.terms if t.resource not in WAITS}
-    waits = [(t, prices.seconds(operator.kind, t)) for t in operator.terms if t.resource in WAITS]
+    known = operator.kind == "collective"
+    waits = [(t, prices.seconds(operator.kind, t)) for t in operator.terms if t.resource in WAITS and not known]
     busy: dict[Resource, Numeric] = {}
     for t in operator.terms:
         if t.compulsory and t.resource not in WAITS:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from kvwall.simulator.kernel_time.call import KernelCall
+from kvwall.simulator.kernel_time.points import Points
 from kvwall.simulator.traffic import Numeric, Operator, Resource, Symbols, Term, term
 
 Link = Literal["scale up", "peer", "scale out"]
@@ -43,7 +45,11 @@ def all_reduce(name: str, layers: float, tokens: Numeric, width: float, ring: Ri
         term("send the sums", ring.link, "2 * L * D * (n - 1) / n * T", _ALPHA_BETA, compulsory=False, **shape),
         _hops(ring, layers, 2.0),
     )
-    return Operator("network", name, "collective", terms, layers, ranks=ranks)
+    call = None
+    if ring.link == "scale up":
+        points = Points(ranks=float(ring.size), message_bytes=2.0 * width * tokens)
+        call = KernelCall("all_reduce", "bf16", "bf16", points, layers)
+    return Operator("network", name, "collective", terms, layers, ranks=ranks, call=call)
 
 
 def all_to_all(
