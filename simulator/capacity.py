@@ -9,7 +9,7 @@ import numpy as np
 
 from kvwall.hardware.system import System
 from kvwall.simulator.cache import Place
-from kvwall.simulator.dense import dense_cache
+from kvwall.simulator.kept import kept_cache
 from kvwall.simulator.pool import kv_pool, loaded_weights
 from kvwall.simulator.reserve import ByteBand, Reserve, StartUp, engine_reserve, rank_shape
 from kvwall.simulator.sequence_memory import SequenceMemory
@@ -63,7 +63,7 @@ class Capacity(SequenceMemory):
     def weights_arithmetic_bytes(self) -> float:
         """Parameters times bits on the fullest rank."""
         s = self.setup
-        probe = s.stack.rewrite(dense_cache(s.model, 1.0, 1.0))
+        probe = kept_cache(s.model, s.stack, 1.0, 1.0)
         adapters = s.adapters.count * 2.0 * s.adapters.parameters(s.model, s.deployment) if s.adapters else 0.0
         return rank_weights(s.model, s.weights, s.deployment, probe.extra_weights).rank_bytes + adapters
 

@@ -17,7 +17,8 @@ from math import ceil
 import numpy as np
 
 from kvwall.simulator.cache import CacheGroup
-from kvwall.simulator.dense import Paging, dense_cache
+from kvwall.simulator.dense import Paging
+from kvwall.simulator.kept import kept_cache
 from kvwall.simulator.setup import Setup
 from kvwall.simulator.traffic import Array, Numeric
 from kvwall.simulator.weights_memory import stage_share
@@ -155,7 +156,7 @@ def _draft_tokens(setup: Setup) -> int:
 
 
 def _is_resident(setup: Setup) -> bool:
-    cache = setup.stack.rewrite(dense_cache(setup.model, 1.0, _NEAR_TOKENS, paging=_UNBOUNDED))
+    cache = kept_cache(setup.model, setup.stack, 1.0, _NEAR_TOKENS, _UNBOUNDED)
     if np.any(np.asarray(cache.shared_prefix) > 0):
         return False
     return bool(np.isclose(float(cache.stored_bytes("hbm")), float(cache.stored_bytes()), rtol=1e-9))
@@ -170,8 +171,7 @@ def _group_layers(layers: Iterable[int]) -> int:
 def _kinds(setup: Setup) -> list[PageKind] | None:
     """Kinds of layers with their bytes on one rank; ``None`` where a layer does not grow in step with its tokens."""
     near, far = (
-        setup.stack.rewrite(dense_cache(setup.model, 1.0, tokens, paging=_UNBOUNDED)).groups
-        for tokens in (_NEAR_TOKENS, _FAR_TOKENS)
+        kept_cache(setup.model, setup.stack, 1.0, tokens, _UNBOUNDED).groups for tokens in (_NEAR_TOKENS, _FAR_TOKENS)
     )
     share = stage_share(setup.model.layers, setup.deployment.pp)
     found = []

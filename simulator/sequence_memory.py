@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from kvwall.simulator.cache import Place
-from kvwall.simulator.dense import Paging, dense_cache
+from kvwall.simulator.dense import Paging
+from kvwall.simulator.kept import kept_cache
 from kvwall.simulator.pages import PageLayout, page_layout
 from kvwall.simulator.setup import Setup
 from kvwall.simulator.traffic import Array, Numeric
@@ -56,8 +57,7 @@ class SequenceMemory:
         :param place: device memory unless given
         """
         s = self.setup
-        dense = dense_cache(s.model, sequences, context, paging=paging or self.paging)
-        cache = s.stack.rewrite(dense)
+        cache = kept_cache(s.model, s.stack, sequences, context, paging or self.paging)
         total: Numeric = np.zeros(np.shape(context))
         for group in cache.groups:
             for tensor in group.tensors:
@@ -68,8 +68,8 @@ class SequenceMemory:
     @cached_property
     def bytes_per_token(self) -> float:
         """Marginal bytes of one more token of a long sequence on the fullest rank."""
-        far = np.array([_FAR_TOKENS, _FAR_TOKENS + _STEP_TOKENS])
-        near, further = self.sequence_bytes(far, Paging(1, self.paging.window_extra_tokens, self.paging.state_pages))
+        exact = Paging(1, self.paging.window_extra_tokens, self.paging.state_pages)
+        near, further = (self.sequence_bytes(far, exact) for far in (_FAR_TOKENS, _FAR_TOKENS + _STEP_TOKENS))
         return float((further - near) / _STEP_TOKENS)
 
     @cached_property

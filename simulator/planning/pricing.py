@@ -66,12 +66,12 @@ def priced(combination: Combination, question: Question) -> Priced | Rejected:
 
 def _held(capacity: Capacity, load: Load) -> tuple[float, float]:
     """Sequences that one rank holds at once: of mean complete length, and of the longest request."""
-    lengths = np.array([load.complete_context_tokens, load.peak_context_tokens], dtype=np.float64)
-    stated = capacity.setup.overrides.kv_tokens
-    if stated is not None:
-        mean, longest = stated / lengths / capacity.setup.deployment.attn_dp
-    else:
-        mean, longest = np.broadcast_to(capacity.held(capacity.kv.mid, lengths), lengths.shape)
+    setup, lengths = capacity.setup, (load.complete_context_tokens, load.peak_context_tokens)
+    stated = setup.overrides.kv_tokens
+    mean, longest = (
+        capacity.held(capacity.kv.mid, float(tokens)) if stated is None else stated / tokens / setup.deployment.attn_dp
+        for tokens in lengths
+    )
     return float(mean), float(longest)
 
 

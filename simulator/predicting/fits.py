@@ -11,7 +11,7 @@ from kvwall.hardware.device import DEVICES
 from kvwall.hardware.errors import InputError, canonical, unknown_name
 from kvwall.simulator.predicting.choosing import Chooser, Fitted
 from kvwall.simulator.predicting.families import families
-from kvwall.simulator.predicting.folds import FOLD_SUFFIX, folds_of, matching
+from kvwall.simulator.predicting.folds import FOLD_SUFFIX, FoldParameters, folds_of, matching
 from kvwall.simulator.predicting.machines import architecture
 
 #: Regimes of a fit's residual, by rising ideal time.
@@ -41,17 +41,21 @@ def chooser_of(calibration: str | None, *, out_of_fold: bool = False) -> Chooser
 
 @lru_cache(maxsize=64)
 def near_chooser(device_id: str) -> Chooser:
-    """The chooser of the fits on ``device_id``, or on its architecture where there is none; reads no other file."""
+    """The chooser of the fits on ``device_id``, or on its architecture where there is none; reads no other file.
+
+    A step is never priced out of fold, so the folds are not read either.
+    """
     measured = {name: DEVICES.resolve(name.partition(".")[0]) for name in KERNEL_CALIBRATIONS.names}
-    own = [name for name, device in measured.items() if device == device_id]
-    kin = [name for name, device in measured.items() if architecture(device) == architecture(device_id)]
-    return Chooser(tuple(fit for name in own or kin for fit in _fits(name, KERNEL_CALIBRATIONS.load(name))))
+    near = [name for name, device in measured.items() if device == device_id]
+    if not near:
+        near = [name for name, device in measured.items() if architecture(device) == architecture(device_id)]
+    return Chooser(tuple(fit for name in near for fit in _fits(KERNEL_CALIBRATIONS.load(name))))
 
 
 @lru_cache(maxsize=1)
 def shipped() -> tuple[Fitted, ...]:
     """All fits that ship with kvwall, of families as they are now."""
-    return tuple(fit for name in KERNEL_CALIBRATIONS.names for fit in _fits(name, KERNEL_CALIBRATIONS.load(name)))
+    return tuple(fit for name in KERNEL_CALIBRATIONS.names for fit in _loaded(name))
 
 
 def _means_none(calibration: str) -> bool:
@@ -66,17 +70,20 @@ def _named(calibration: str) -> list[Fitted]:
         if canonical(calibration) not in known:
             raise unknown_name("calibration", calibration, {*known.values(), "none"}, "kvwall list calibrations")
         calibration = known[canonical(calibration)]
-    loaded = KERNEL_CALIBRATIONS.load(calibration)
-    found = list(_fits(calibration, loaded))
+    found = list(_loaded(calibration))
     if not found:
         raise InputError(f"--calibration {calibration}: fits no kernel model of this version of kvwall")
     return found
 
 
-def _fits(source: str, calibration: KernelCalibration) -> Iterator[Fitted]:
+def _loaded(name: str) -> Iterator[Fitted]:
+    """The fits of the calibration of that name or path, with their folds."""
+    return _fits(KERNEL_CALIBRATIONS.load(name), folds_of(name))
+
+
+def _fits(calibration: KernelCalibration, folds: FoldParameters | None = None) -> Iterator[Fitted]:
     """The fits of ``calibration`` to kernel models that exist; their parameters must be those of the model."""
     device = DEVICES.resolve(calibration.device)
-    folds = folds_of(source)
     for name, fit in calibration.fits.items():
         family = families().get(name)
         if family is None or {parameter.name for parameter in family.parameters} != set(fit.parameters):
