@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,15 +13,15 @@ from kvwall.hardware.errors import InputError
 from kvwall.simulator.answers.base import Answer, Part
 from kvwall.simulator.kernel_time.family import Family
 from kvwall.simulator.predicting.agreement import Agreement, agreement
-from kvwall.simulator.predicting.folds import FOLDS, FoldParameters, fold_of, out_of_fold_s
+from kvwall.simulator.predicting.choosing import Fitted
+from kvwall.simulator.predicting.fits import shipped
+from kvwall.simulator.predicting.folds import FoldParameters, out_of_fold_s
 from kvwall.simulator.traffic import Array
 from kvwall.validate.fit import Fit, fit_family, residual_by_regime
+from kvwall.validate.known_plans import FEWEST_POINTS, planned
 from kvwall.validate.point_table import PointTable, Sample
 
 Progress = Callable[[int, int], None]
-
-#: With fewer points than this only a launch and one efficiency are fitted; the rest stays at its defaults.
-FEWEST_POINTS = 8
 
 #: A spread that is added to the band of a fit whose error on unseen shapes could not be had.
 _UNTESTED_SPREAD = 0.2
@@ -88,7 +88,7 @@ def calibrate_points(found: PointTable, date: str, progress: Progress | None = N
         raise InputError(f"{found.where}: has no point to fit ({reasons})")
     made = []
     for done, sample in enumerate(found.samples):
-        made.append(_fitted(sample, date))
+        made.append(fitted(sample, date))
         if progress is not None:
             progress(done + 1, len(found.samples))
     return tuple(made)
@@ -123,8 +123,17 @@ def calibrations(
     return documents
 
 
-def _fitted(sample: Sample, date: str) -> Made:
-    family, notes = sample.family, []
+def fitted(sample: Sample, date: str, lenders: Iterable[Fitted] | None = None) -> Made:
+    """The fit of one sample; a kernel of unknown make may take the plan of a known one.
+
+    :param lenders: fits whose plans may be taken; all that ship with kvwall unless said otherwise
+    """
+    notes: list[str] = []
+    unplanned = sample.family.name
+    sample, folds = planned(sample, shipped() if lenders is None else lenders)
+    if sample.family.name != unplanned:
+        notes.append(f"follows the plan of {sample.family.name} better than {unplanned}")
+    family = sample.family
     few = sample.latency_s.size < FEWEST_POINTS
     free = _two_numbers(family) if few else family
     if few:
@@ -132,7 +141,6 @@ def _fitted(sample: Sample, date: str) -> Made:
         notes.append(f"fewer than {FEWEST_POINTS} points: only {names} fitted, the rest at its defaults")
     fit = _refuse_singular(fit_family(free, sample.points, sample.latency_s, sample.machine), sample)
     whole = _with_defaults(family, fit.parameters)
-    folds = () if few else fold_parameters(sample)
     if not folds and not few:
         notes.append("too few shapes to hold any out")
     if sample.uneven:
@@ -175,19 +183,6 @@ def _row(
         p90_interval=unseen.p90_interval if unseen else None,
         note="; ".join(notes),
     )
-
-
-def fold_parameters(sample: Sample) -> tuple[dict[str, float], ...]:
-    """Parameters fitted without each fold; none where a fold would leave too little to fit."""
-    number = fold_of(sample.points)
-    if number.size - np.bincount(number).max() < FEWEST_POINTS:
-        return ()
-    kept = []
-    for fold in range(FOLDS):
-        rest = np.flatnonzero(number != fold)
-        fit = fit_family(sample.family, sample.points.take(rest), sample.latency_s[rest], sample.machine)
-        kept.append({name: _rounded(value) for name, value in fit.parameters.items()})
-    return tuple(kept)
 
 
 def _two_numbers(family: Family) -> Family:

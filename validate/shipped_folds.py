@@ -20,8 +20,8 @@ from kvwall.simulator.cli.output import save
 from kvwall.simulator.predicting.folds import FoldParameters
 from kvwall.simulator.predicting.names import device_of
 from kvwall.simulator.predicting.table import Table
-from kvwall.validate.calibrate import fold_parameters
 from kvwall.validate.calibration_text import folds_text
+from kvwall.validate.known_plans import fold_parameters
 from kvwall.validate.point_table import Sample, point_table, read_points
 
 #: Fewer new tokens than this are served by the decode kernels of the libraries.

@@ -14,7 +14,8 @@ from kvwall.simulator.kernel_time.points import Points
 from kvwall.simulator.predicting.defaults import CLASS_DEFAULTS, class_seconds, kernel_class
 from kvwall.simulator.predicting.families import family_names
 from kvwall.simulator.predicting.folds import out_of_fold_s
-from kvwall.simulator.predicting.machines import Placed, Reach, architecture
+from kvwall.simulator.predicting.lending import KNOWN_PLANS, USUAL, Loan, loan, other_generation, preference
+from kvwall.simulator.predicting.machines import Placed, Reach
 from kvwall.simulator.predicting.names import framework_of
 from kvwall.simulator.predicting.work import Work
 from kvwall.simulator.traffic import Array
@@ -28,9 +29,6 @@ IN_SAMPLE = "in sample: the calibration keeps no folds"
 #: Half of a central 80 % band in standard deviations.
 _BAND = 1.2816
 
-#: Frameworks whose numbers are borrowed first, where several would do.
-_USUAL = ("vllm", "sglang", "trtllm", "nccl")
-
 
 @dataclass(frozen=True)
 class Fitted:
@@ -42,6 +40,7 @@ class Fitted:
     :ivar parameters: by name
     :ivar residual: spread of log(predicted/measured) by regime, in the order of :data:`REGIME_BOUNDS_S`
     :ivar folds: parameters fitted without the points of each fold; empty where they were not kept
+    :ivar n: points fitted
     """
 
     calibration: str
@@ -51,6 +50,7 @@ class Fitted:
     parameters: Mapping[str, float]
     residual: tuple[float, float, float]
     folds: tuple[Mapping[str, float], ...] = ()
+    n: int = 0
 
 
 #: Upper ends of the regimes by ideal time, in seconds.
@@ -73,19 +73,6 @@ class Pricing:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class _Loan:
-    """How far the device or the framework of a fit is from that of a kernel.
-
-    :ivar distance: fits are tried in this order
-    :ivar spread: what the loan adds to the spread of log(predicted/measured), in quadrature
-    """
-
-    distance: int
-    spread: float
-    told: str = ""
-
-
 class Chooser:
     """Prices kernels from a set of fits.
 
@@ -101,7 +88,7 @@ class Chooser:
 
     def changed(self, change: Callable[[Fitted], Fitted | None]) -> Chooser:
         """The chooser of what ``change`` makes of each fit; ``None`` leaves it out."""
-        fits = (change(fit) for fits in self._by_family.values() for fit in fits)
+        fits = (change(fit) for fit in self._fits())
         return Chooser(tuple(fit for fit in fits if fit is not None), out_of_fold=self._out_of_fold)
 
     @property
@@ -112,7 +99,7 @@ class Chooser:
     @property
     def calibrations(self) -> tuple[str, ...]:
         """Names of the calibrations the fits are from."""
-        return tuple(dict.fromkeys(fit.calibration for fits in self._by_family.values() for fit in fits))
+        return tuple(dict.fromkeys(fit.calibration for fit in self._fits()))
 
     def prices(self, kernel: Kernel, points: Points, work: Work, place: Placed, reach: Reach) -> Iterator[Pricing]:
         """The prices of all ``points``, in one or more parts."""
@@ -120,7 +107,8 @@ class Chooser:
         for name in dict.fromkeys(names.tolist()):
             rows = np.flatnonzero(names == name)
             own, shapes = points.take(rows), work.take(rows)
-            found = self._nearest(name, kernel) or self._stand_in(kernel, own, reach)
+            found = self._own_plan(name, kernel) or self._nearest(name, kernel) or self._stand_in(kernel, own, reach)
+            found = found or other_generation(name, kernel, self._fits())
             if found is None:
                 yield _by_class(kernel, own, shapes, place, rows, self._why_class(name))
             else:
@@ -131,15 +119,25 @@ class Chooser:
             return ""
         return f"no fit of {family} for this architecture: " if family else "no kernel model: "
 
-    def _nearest(self, family: str, kernel: Kernel) -> tuple[Fitted, _Loan] | None:
+    def _nearest(self, family: str, kernel: Kernel) -> tuple[Fitted, Loan] | None:
         """The nearest fit of ``family``."""
-        loans = [(fit, _loan(fit, kernel)) for fit in self._by_family.get(family, ())]
-        near = [(fit, loan) for fit, loan in loans if loan is not None]
-        return min(near, key=lambda pair: (pair[1].distance, _preference(pair[0]))) if near else None
+        loans = [(fit, loan(fit, kernel)) for fit in self._by_family.get(family, ())]
+        near = [(fit, terms) for fit, terms in loans if terms is not None]
+        return min(near, key=lambda pair: (pair[1].distance, preference(pair[0]))) if near else None
 
-    def _stand_in(self, kernel: Kernel, points: Points, reach: Reach) -> tuple[Fitted, _Loan] | None:
+    def _own_plan(self, family: str, kernel: Kernel) -> tuple[Fitted, Loan] | None:
+        """The fit of a kernel of unknown make that was found to follow the plan of a known one."""
+        if framework_of(kernel.framework) in USUAL:
+            return None
+        found = (self._nearest(plan, kernel) for plan in KNOWN_PLANS.get(family, ()))
+        return next((pair for pair in found if pair is not None and pair[1].distance == 0), None)
+
+    def _fits(self) -> Iterator[Fitted]:
+        return (fit for fits in self._by_family.values() for fit in fits)
+
+    def _stand_in(self, kernel: Kernel, points: Points, reach: Reach) -> tuple[Fitted, Loan] | None:
         """The fit of a better-known framework's kernel for the same work, where one family serves all points."""
-        for framework in _USUAL:
+        for framework in USUAL:
             names = set(family_names(replace(kernel, framework=framework), points, reach).tolist())
             found = self._nearest(names.pop(), kernel) if len(names) == 1 else None
             if found is not None:
@@ -149,7 +147,7 @@ class Chooser:
     def _by_fit(
         self,
         fit: Fitted,
-        loan: _Loan,
+        terms: Loan,
         kernel: Kernel,
         points: Points,
         work: Work,
@@ -157,18 +155,19 @@ class Chooser:
         rows: NDArray[np.int64],
     ) -> Pricing:
         machine = place.machine
-        note = loan.told
+        note = terms.told
         mid = fit.family.seconds(points, fit.parameters, machine)
-        if self._out_of_fold and not loan.told:
+        if self._out_of_fold and not terms.told:
             note = "out of fold" if fit.folds else IN_SAMPLE
             mid = out_of_fold_s(fit.family, fit.folds, points, machine) if fit.folds else mid
         ideal = np.broadcast_to(work.ideal_s(machine), rows.shape)
         floor = _floor_s(work, place, points, ideal)
-        if loan.told:
+        if terms.told:
             # A borrowed step time knows nothing of a slower matrix unit.
             floor = np.maximum(floor, work.matrix_s(machine) / kernel_class(kernel.kernel)[0].matrix.high)
         mid = np.maximum(mid, floor)
-        spread = np.hypot(np.asarray(fit.residual)[np.searchsorted(REGIME_BOUNDS_S, ideal, side="right")], loan.spread)
+        by_regime = np.hypot(fit.residual, terms.spread)
+        spread = by_regime[np.searchsorted(REGIME_BOUNDS_S, ideal, side="right")]
         wide = np.exp(_BAND * spread)
         low = np.maximum(mid / wide, _floor_s(work, place, points, ideal))
         return Pricing(rows, low, mid, mid * wide, ideal, fit.calibration, note)
@@ -185,23 +184,3 @@ def _by_class(kernel: Kernel, points: Points, work: Work, place: Placed, rows: N
     ideal = np.broadcast_to(work.ideal_s(place.machine), rows.shape)
     low, mid, high = (np.maximum(end, ideal) for end in (priced.low, priced.mid, priced.high))
     return Pricing(rows, low, mid, high, ideal, CLASS_DEFAULTS, f"{why}class defaults")
-
-
-def _loan(fit: Fitted, kernel: Kernel) -> _Loan | None:
-    """What it takes to use ``fit`` for ``kernel``; ``None`` where it would be another kernel altogether."""
-    # NCCL is NCCL, whoever calls it.
-    nccl = fit.family.name.partition("/")[2].startswith("nccl")
-    same_framework = nccl or framework_of(fit.framework) == framework_of(kernel.framework)
-    if fit.device == kernel.device:
-        if same_framework:
-            return _Loan(0, 0.0)
-        return _Loan(1, 0.15, f"borrowed from {fit.framework} on the same device")
-    if architecture(fit.device) != architecture(kernel.device):
-        return None
-    told = f"borrowed from {fit.device} ({fit.framework}), data sheet of {kernel.device}"
-    return _Loan(2, 0.15, told) if same_framework else _Loan(3, 0.2, told)
-
-
-def _preference(fit: Fitted) -> tuple[int, str]:
-    usual = framework_of(fit.framework)
-    return (_USUAL.index(usual) if usual in _USUAL else len(_USUAL), fit.calibration)

@@ -96,4 +96,5 @@ def _fits(calibration: KernelCalibration, folds: FoldParameters | None = None) -
             parameters=fit.parameters,
             residual=(fit.residual[_REGIMES[0]], fit.residual[_REGIMES[1]], fit.residual[_REGIMES[2]]),
             folds=matching(family, folds),
+            n=fit.n,
         )
