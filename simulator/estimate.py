@@ -108,10 +108,11 @@ def estimate(setup: Setup, axes: Axes, keep_lines: bool = True) -> Estimate:
     host = _host(setup, cache, shape)
     real = replace(traffic, operators=(*traffic.operators, host))
     ndim = np.broadcast(axes.batch, axes.context).ndim
-    low, mid, high = np.asarray(price(real, _prices(setup, LEVELS, ndim)).step_s)
+    prices = _prices(setup, LEVELS, ndim)
+    low, mid, high = np.asarray(price(real, prices).step_s)
     # The bound knows no chunks: a prefill in one pass reads the weights once.
     single = traffic if np.all(shape.passes == 1.0) else _traffic(setup, cache, replace(shape, passes=1.0))
-    ideal = price(single, Prices(setup.system, None)).step_s
+    ideal = price(single, prices.peaks).step_s
     return Estimate(
         setup=setup,
         axes=axes,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+import math
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from kvwall.simulator.predicting.fits import chooser_of, near_chooser
 from kvwall.simulator.predicting.machines import Placed, Reach
 from kvwall.simulator.predicting.names import KERNELS
 from kvwall.simulator.predicting.prediction import Kernel, work_for
-from kvwall.simulator.traffic import Array
+from kvwall.simulator.traffic import Array, Numeric
 
 #: Parameters of a quantise pass, what stands for no pass, and the launch of a product alone (bf16 fits on H100).
 _QUANTISE = {"row_us", "quantise_fraction"}
@@ -72,8 +73,7 @@ class KernelPrices:
 
         A plan asks for the same kernels under every scheme, so each is computed once.
         """
-        columns = tuple(np.asarray(getattr(call.points, f.name), dtype=np.float64) for f in fields(Points))
-        key = (call.kernel, call.dtype, call.kv_dtype, *((c.shape, c.tobytes()) for c in columns))
+        key = (call.kernel, call.dtype, call.kv_dtype, *map(_comparable, vars(call.points).values()))
         if key not in self._known:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
@@ -81,15 +81,19 @@ class KernelPrices:
         return self._known[key]
 
     def _time(self, call: KernelCall) -> KernelTime | None:
-        shape = np.broadcast_shapes(*(np.shape(getattr(call.points, f.name)) for f in fields(Points)))
-        flat = Points(**{f.name: np.broadcast_to(getattr(call.points, f.name), shape).ravel() for f in fields(Points)})
+        values = tuple(vars(call.points).values())
+        shape = np.broadcast_shapes(*map(np.shape, values))
+        columns = np.empty((len(values), *shape))
+        for row, value in enumerate(values):
+            columns[row] = value
+        flat = Points(*columns.reshape(len(values), -1))
         kernel = Kernel(
             self.device_id, self.device_id, call.kernel, call.kernel, self.framework, "", call.dtype, call.kv_dtype
         )
         work = work_for(kernel, flat)
         place = Placed(machine_of(self.device), 0.0)
         reach: Reach = "device" if KERNELS[call.kernel] != "collective" else "pair" if self.device.scale_up else "host"
-        seconds = np.empty((3, flat.batch.size if isinstance(flat.batch, np.ndarray) else 1))
+        seconds = np.empty((3, math.prod(shape)))
         sources: dict[str, None] = {}
         for pricing in self.chooser.prices(kernel, flat, work, place, reach):
             if pricing.calibration == CLASS_DEFAULTS:
@@ -97,6 +101,11 @@ class KernelPrices:
             seconds[:, pricing.rows] = np.stack([pricing.low_s, pricing.mid_s, pricing.high_s])
             sources[f"{pricing.calibration}{f', {pricing.note}' if pricing.note else ''}"] = None
         return KernelTime(seconds.reshape(3, *shape), "; ".join(sources))
+
+
+def _comparable(value: Numeric) -> object:
+    """``value`` as a part of a key."""
+    return (value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
 
 
 def served(fit: Fitted) -> Fitted | None:
