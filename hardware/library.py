@@ -67,10 +67,10 @@ class Library(Generic[D]):
         starts = tuple(f"{key}:" for key in keys)
         found: dict[str, list[str]] = {name: [] for name in self.names}
         for name in self.names:
-            for line in (self._folder / f"{name}.yaml").read_text(encoding="utf-8").splitlines():
-                if line.startswith(starts):
-                    value = next(iter(parse_mapping(line, name).values()))
-                    found[name] += value if isinstance(value, list) else [str(value)]
+            text = (self._folder / f"{name}.yaml").read_text(encoding="utf-8")
+            lines = [line for line in text.splitlines() if line.startswith(starts)]
+            for value in parse_mapping("\n".join(lines), name).values() if lines else ():
+                found[name] += value if isinstance(value, list) else [str(value)]
         return found
 
     def resolve(self, name: str) -> str:
