@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kvwall.simulator.answers.kinds import KINDS, library, library_kinds
+from kvwall.simulator.answers.kinds import KINDS, count, library_kinds
 from kvwall.simulator.answers.rows import (
     CalibrationRow,
     DeviceRow,
@@ -235,7 +235,7 @@ ROWS: dict[str, Callable[[], list[Row]]] = {
 
 def kind_rows() -> list[Row]:
     """The kinds themselves; no file is read to count them."""
-    counts = {plural: len(library(plural).names) for plural in library_kinds()}
+    counts = {plural: count(plural) for plural in library_kinds()}
     return [
         KindRow(
             name=kind.plural,

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from kvwall.hardware.errors import KvwallError
 from kvwall.simulator.answers.base import Answer, Part
 from kvwall.simulator.answers.gpus import Gpu, find_gpus
-from kvwall.simulator.answers.kinds import library, library_kinds
+from kvwall.simulator.answers.kinds import count, libraries, library_kinds
 from kvwall.simulator.stack import scheme_class, scheme_names
 
 #: What each optional extra is for; extras that are not here are for developers.
@@ -84,7 +84,7 @@ def doctor() -> DoctorAnswer:
         gpus=gpus,
         gpus_note=note,
         counts={
-            **{plural: len(library(plural).names) for plural in library_kinds()},
+            **{plural: count(plural) for plural in library_kinds()},
             "schemes": len(scheme_names()),
         },
         errors=tuple(_errors()),
@@ -116,8 +116,7 @@ def _installed(name: str) -> str | None:
 
 def _errors() -> Iterator[str]:
     """One line for each shipped description or scheme that does not load."""
-    for plural in library_kinds():
-        known = library(plural)
+    for known in (known for plural in library_kinds() for known in libraries(plural)):
         for name in known.names:
             try:
                 known.load(name)

@@ -6,7 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 
-from kvwall.hardware.calibration import CALIBRATIONS
+from kvwall.hardware.calibration import CALIBRATIONS, KERNEL_CALIBRATIONS
 from kvwall.hardware.device import DEVICES
 from kvwall.hardware.errors import UnknownNameError, canonical
 from kvwall.simulator.answers.base import Part
@@ -102,7 +102,10 @@ def _spellings(name: str) -> Iterator[str]:
 
 
 def calibrations_of(device: str) -> tuple[str, ...]:
-    """The calibrations whose name, alias or ``device`` says that they were made on ``device``."""
+    """The calibrations whose name, alias or ``device`` says that they were made on ``device``.
+
+    Fits of kernels as answers cite them: ``DEVICE.FRAMEWORK`` for all parts of one framework.
+    """
 
     def names(calibration: str) -> list[str]:
         made = CALIBRATIONS.load(calibration)
@@ -111,7 +114,9 @@ def calibrations_of(device: str) -> tuple[str, ...]:
         return [*before_slash, stated] if isinstance(stated, str) else before_slash
 
     wanted = canonical(device)
-    return tuple(name for name in CALIBRATIONS.names if wanted in {canonical(text) for text in names(name)})
+    own = [name for name in CALIBRATIONS.names if wanted in {canonical(text) for text in names(name)}]
+    fitted = [name for name in KERNEL_CALIBRATIONS.names if canonical(name.partition(".")[0]) == wanted]
+    return tuple(dict.fromkeys((*own, *(".".join(name.split(".")[:2]) for name in fitted))))
 
 
 def _note(device: str | None, memory_bytes: float | None) -> str:

@@ -69,6 +69,20 @@ def library_kinds() -> tuple[str, ...]:
     return tuple(_LIBRARIES)
 
 
+def libraries(plural: str) -> tuple[Library[Any], ...]:
+    """All libraries of a kind: the fits of kernels are calibrations too."""
+    if plural != "calibrations":
+        return (library(plural),)
+    from kvwall.hardware.calibration import KERNEL_CALIBRATIONS
+
+    return (library(plural), KERNEL_CALIBRATIONS)
+
+
+def count(plural: str) -> int:
+    """How many members of a kind ship with kvwall; no file is read."""
+    return sum(len(known.names) for known in libraries(plural))
+
+
 def library(plural: str) -> Library[Any]:
     """The library of a kind in :func:`library_kinds`, imported when it is asked for."""
     module, name = _LIBRARIES[plural]

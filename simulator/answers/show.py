@@ -13,6 +13,7 @@ from kvwall.simulator.answers.base import Answer
 from kvwall.simulator.answers.catalogue_rows import TRACE_FORMATS
 from kvwall.simulator.answers.derived import DERIVED
 from kvwall.simulator.answers.kinds import find_kind, library
+from kvwall.simulator.answers.show_kernels import is_kernels, kernel_calibration
 
 
 class ShowAnswer(Answer):
@@ -44,6 +45,8 @@ def show(kind: str, name: str) -> ShowAnswer:
         resolved, document = _scheme(name)
     elif found.plural == "traces":
         resolved, document = _trace(name)
+    elif found.plural == "calibrations" and is_kernels(name):
+        resolved, document = kernel_calibration(name)
     else:
         resolved, made = _member(found.plural, name)
         document = made.model_dump(mode="json")

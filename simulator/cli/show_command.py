@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
 from kvwall.simulator.answers.show import ShowAnswer, show
-from kvwall.simulator.cli.document_view import print_document
+from kvwall.simulator.cli.document_view import inline, print_document, scalar
 from kvwall.simulator.cli.options import Json
 from kvwall.simulator.cli.output import emit, table
 
@@ -30,7 +31,10 @@ def render(answer: ShowAnswer, screen: Console) -> None:
     if answer.kind == "scheme":
         _print_options(document["options"], screen)
         document = {key: value for key, value in document.items() if key not in {"name", "options"}}
-    print_document(document, screen)
+    fits = document.get("fits", []) if answer.kind == "calibration" else []
+    print_document({key: value for key, value in document.items() if key != "fits"} if fits else document, screen)
+    for fit in fits:
+        _print_fit(fit, screen)
     if answer.derived:
         print_document({"derived": answer.derived}, screen)
 
@@ -41,6 +45,27 @@ def _print_options(options: list[dict[str, Any]], screen: Console) -> None:
         used = 4 if any(row[3] for row in rows) else 3
         columns = ("option", "default", "allowed", "what")[:used]
         screen.print(table("", columns, [row[:used] for row in rows], left=used, whole=1))
+
+
+def _print_fit(fit: dict[str, Any], screen: Console) -> None:
+    """A kernel family: its parameters, then points, errors and where the measurements are from."""
+    rows = [(p["name"], f"{p['value']:.4g}", p["unit"], p["meaning"]) for p in fit["parameters"]]
+    screen.print()
+    columns = ("parameter", "value", "unit", "meaning")
+    screen.print(table(fit["family"], columns, rows, left=4, whole=1))
+    shown = {
+        "points": fit["n"],
+        "error of unseen points, relative": fit["cross_validated"],
+        "spread of log(predicted / measured)": fit["residual"],
+        "fitted on": fit["date"],
+        "comment": fit["comment"],
+        "rules": fit["reference"],
+        "source": fit["points"],
+    }
+    for key, value in shown.items():
+        text = inline(value) if isinstance(value, dict) else scalar(key, value)
+        if text:
+            screen.print(Padding(Text(f"{key}: {text}", style="dim" if key == "source" else ""), (0, 0, 0, 2)))
 
 
 def _default(value: Any) -> str:

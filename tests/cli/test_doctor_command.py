@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from kvwall.hardware.calibration import CALIBRATIONS
+from kvwall.hardware.calibration import CALIBRATIONS, KERNEL_CALIBRATIONS
 from kvwall.hardware.device import DEVICES
 from kvwall.hardware.errors import InputError
 from kvwall.simulator.answers import doctor as doctor_module
@@ -131,8 +131,16 @@ def test_a_calibration_belongs_to_the_device_it_names(monkeypatch):
             return made[name]
 
     monkeypatch.setattr(gpus, "CALIBRATIONS", Two())
-    assert calibrations_of("h100-sxm5-80gb") == ("mine",)
+    assert calibrations_of("h100-sxm5-80gb")[0] == "mine"
     assert calibrations_of("h100-pcie-80gb") == ()
+
+
+def test_fits_of_kernels_are_calibrations_of_their_device(run, driver):
+    assert "h100-sxm5-80gb.vllm" in calibrations_of("h100-sxm5-80gb")
+    assert calibrations_of("mi300x") == ()
+    driver(FileNotFoundError())
+    _, out, _ = run("doctor", "--json")
+    assert json.loads(out)["counts"]["calibrations"] == len(CALIBRATIONS.names) + len(KERNEL_CALIBRATIONS.names)
 
 
 def test_optional_packages_with_the_command_that_installs_them(run, driver, monkeypatch):
@@ -166,7 +174,7 @@ def test_shipped_data_that_does_not_load_is_a_no(run, driver, monkeypatch):
         def load(self, name):
             raise InputError("devices/x.yaml: is empty")
 
-    monkeypatch.setattr(doctor_module, "library", lambda plural: Broken())
+    monkeypatch.setattr(doctor_module, "libraries", lambda plural: (Broken(),))
     monkeypatch.setattr(doctor_module, "library_kinds", lambda: ("devices",))
     status, out, err = run("doctor")
     assert status == 1

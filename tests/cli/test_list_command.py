@@ -43,6 +43,7 @@ def test_without_a_kind_the_kinds_are_counted(run):
     assert set(rows) == {kind.plural for kind in KINDS}
     assert rows["devices"]["count"] == len(DEVICES.names)
     assert rows["schemes"]["count"] == len(rows_of(run, "schemes"))
+    assert rows["calibrations"]["count"] == len(rows_of(run, "calibrations"))
 
 
 def test_a_device_row_is_its_data_sheet(run):

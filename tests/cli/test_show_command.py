@@ -7,9 +7,10 @@ from importlib.resources import files
 
 import pytest
 
+from kvwall.hardware.calibration import KERNEL_CALIBRATIONS
 from kvwall.hardware.device import DEVICES
 from kvwall.simulator.answers.catalogue_rows import TRACE_FORMATS
-from kvwall.simulator.answers.kinds import library, library_kinds
+from kvwall.simulator.answers.kinds import libraries, library_kinds
 from kvwall.simulator.answers.show import show
 from kvwall.simulator.cli.document_view import inline, scalar
 from kvwall.simulator.cli.output import console
@@ -26,7 +27,7 @@ def shown(run, *arguments):
 
 @pytest.mark.parametrize("plural", library_kinds())
 def test_every_shipped_file_can_be_shown(plural, capsys):
-    for name in library(plural).names:
+    for name in (name for known in libraries(plural) for name in known.names):
         answer = show(plural, name)
         assert answer.name == name
         assert answer.document["source"] if "source" in answer.document else answer.document["hbm"]["source"]
@@ -163,3 +164,31 @@ def test_a_band_is_its_middle_and_its_ends():
     assert inline({"source": "a log", "low": 0, "mid": 2**30, "high": 2**31}, "context_bytes") == (
         "1 GiB (0 B to 2 GiB); a log"
     )
+
+
+def test_fitted_kernels_with_parameters_errors_and_provenance(run):
+    document = shown(run, "calibration", "h100-sxm5-80gb.vllm")["document"]
+    assert {"h100-sxm5-80gb.vllm", "h100-sxm5-80gb.vllm.gemm"} <= set(document["parts"])
+    for fit in document["fits"]:
+        assert fit["n"] > 0
+        assert fit["points"]
+        assert fit["cross_validated"]["median"] > 0
+        for parameter in fit["parameters"]:
+            assert all(parameter[key] for key in ("unit", "meaning")), (fit["family"], parameter["name"])
+    gemm = shown(run, "calibration", "h100-sxm5-80gb.vllm.gemm")["document"]
+    assert gemm["parts"] == []
+    assert {fit["family"] for fit in gemm["fits"]} < {fit["family"] for fit in document["fits"]}
+    status, out, err = run("show", "calibration", "h100-sxm5-80gb.vllm.gemm")
+    assert (status, err) == (0, "")
+    for fit in gemm["fits"]:
+        assert fit["family"] in out
+        assert f"points: {fit['n']:,}" in out
+
+
+def test_every_calibration_that_answers_cite_can_be_shown(run):
+    for member in KERNEL_CALIBRATIONS.names:
+        cited = ".".join(member.split(".")[:2])
+        assert member in show("calibration", cited).document["parts"] or member == show("calibration", member).name
+    status, out, err = run("show", "calibration", "h100-sxm5-80gb.vlm")
+    assert (status, out) == (2, "")
+    assert "did you mean 'h100-sxm5-80gb.vllm'" in err
