@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from accuracy_beyond import beyond_parts, goal_rows, goals
+from accuracy_cells import pair, spread, table
 from numpy.typing import NDArray
 
-from kvwall.hardware.document import parse_mapping, read_text
-from kvwall.simulator.answers.agree import AgreementRow, agree_table
+from kvwall.simulator.answers.agree import agree_table
 from kvwall.simulator.answers.predict import predicted_table
 from kvwall.simulator.predicting.agreement import Agreement, agreement, regimes
 from kvwall.simulator.predicting.choosing import Fitted
@@ -34,6 +35,7 @@ class Scored:
     """A kernel model on the points it was fitted to, each predicted by a fit that has not seen its shape."""
 
     sample: Sample
+    seconds: NDArray[np.float64]
     model: Agreement
     by_regime: tuple[Agreement | None, ...]
     one: Agreement
@@ -46,14 +48,15 @@ def scored(sample: Sample, fit: Fitted) -> Scored:
     seconds = out_of_fold_s(fit.family, fit.folds, sample.points, sample.machine)
     ideal = np.maximum(sample.memory_s, sample.other_s)
     inside = regimes(ideal * 1e6)
-    spread = np.select(list(inside.values()), list(fit.residual))
-    low, high = seconds * np.exp(-BAND * spread), seconds * np.exp(BAND * spread)
+    wide = np.exp(BAND * np.select(list(inside.values()), list(fit.residual)))
+    low, high = seconds / wide, seconds * wide
 
     def of(rows: NDArray[np.bool_]) -> Agreement | None:
         return agreement(seconds[rows], measured[rows], low[rows], high[rows])
 
     return Scored(
         sample,
+        seconds,
         _known(agreement(seconds, measured, low, high)),
         tuple(of(rows) for rows in inside.values()),
         _known(agreement(one_efficiency(sample), measured, measured, measured)),
@@ -67,37 +70,15 @@ def _known(found: Agreement | None) -> Agreement:
     return found
 
 
-def all_scored(table: Table) -> list[Scored]:
-    """Every sample of ``table`` that a calibration of its own device and framework keeps folds for."""
+def all_scored(samples: tuple[Sample, ...]) -> list[Scored]:
+    """Every one of ``samples`` that a calibration of its own device and framework keeps folds for."""
     fits = {(fit.device, fit.framework, fit.family.name): fit for fit in shipped() if fit.folds}
     found = []
-    for sample in point_table(table).samples:
+    for sample in samples:
         fit = fits.get((sample.device, sample.framework, sample.family.name))
         if fit is not None:
             found.append(scored(sample, fit))
     return sorted(found, key=lambda one: (one.sample.family.kernel, one.sample.device, one.sample.framework))
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
-
-
-def percent(value: float) -> str:
-    """A fraction as per cent."""
-    return f"{value * 100:.1f}" if value < 0.1 else f"{value * 100:.0f}"
-
-
-def pair(found: Agreement | AgreementRow | None) -> str:
-    """Median and 90th percentile."""
-    return "-" if found is None else f"{percent(found.median)} / {percent(found.p90)}"
-
-
-def spread(found: Agreement | AgreementRow) -> str:
-    """Median and 90th percentile with their bootstrap intervals."""
-    (a, b), (c, d) = found.median_interval, found.p90_interval
-    return f"{percent(found.median)} ({percent(a)}-{percent(b)}) / {percent(found.p90)} ({percent(c)}-{percent(d)})"
 
 
 def kernel_rows(found: list[Scored]) -> Iterable[Sequence[str]]:
@@ -108,19 +89,6 @@ def kernel_rows(found: list[Scored]) -> Iterable[Sequence[str]]:
             s.family.name, s.device, s.framework, f"{m.n:,}", spread(m), f"{m.bias * 100:+.1f}",
             f"{m.inside_band * 100:.0f}", *(pair(regime) for regime in one.by_regime), pair(one.two), pair(one.one),
         )  # fmt: skip
-
-
-def goal_rows(found: list[Scored]) -> Iterable[Sequence[str]]:
-    """What was aimed at beside what is reached."""
-    goals = parse_mapping(read_text(ROOT / "docs" / "accuracy_goals.yaml"), "docs/accuracy_goals.yaml")["goals"]
-    for goal in goals:
-        median, p90 = goal["median"] / 100, goal["p90"] / 100
-        for one in found:
-            s = one.sample
-            if (s.device, s.framework, s.family.name) == (goal["device"], goal["framework"], goal["family"]):
-                m = one.model
-                kept = "yes" if m.median <= median and m.p90 <= p90 else "median" if m.median <= median else "no"
-                yield s.family.name, s.device, s.framework, f"{goal['median']} / {goal['p90']}", pair(m), kept
 
 
 def coverage_rows(folder: Path) -> Iterable[Sequence[str]]:
@@ -171,19 +139,22 @@ def serving_rows(path: Path) -> Iterable[Sequence[str]]:
 def page(data: Path) -> str:
     """The whole page."""
     points = read_points(data / "kernels")
-    found = all_scored(points)
+    samples = point_table(points).samples
+    found, aims = all_scored(samples), goals(ROOT / "docs" / "accuracy_goals.yaml")
     text = (ROOT / "docs" / "accuracy_text.md").read_text(encoding="utf-8")
     head = ("kernel model", "device", "framework", "n", "all", "bias", "in band", "< 10 us", "10-100 us", "> 100 us",
             "launch + 2", "1 efficiency")  # fmt: skip
     parts = {
         "KERNELS": table(head, kernel_rows(found)),
-        "GOALS": table(("kernel model", "device", "framework", "aimed at", "reached", "kept"), goal_rows(found)),
+        "GOALS": table(("kernel model", "device", "framework", "start", "aim", "reached", "kept"),
+                       goal_rows(found, aims)),
         "COVERAGE": table(("table", "rows", "predicted %", "own fit", "borrowed", "class defaults"),
                           coverage_rows(data / "kernels")),
         "BORROWED": table(("gpu", "framework", "kernel", "numbers of", "n", "median / p90 %", "bias %", "in band %"),
                           borrowed_rows(points)),
         "SERVING": table(("metric", "model", "engine", "n", "median / p90 %", "bias %", "in band %"),
                          serving_rows(data / "endtoend.csv")),
+        **beyond_parts(points, samples, aims),
     }  # fmt: skip
     for name, made in parts.items():
         text = text.replace(f"<!-- {name} -->", made)
