@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -117,11 +118,16 @@ class Prices:
             return 1.0
         if resource in WAITS:
             return self._message_s(resource)
+        peak = self.system.device.matrix_flops_per_s(dtype) if resource == "matrix" else self._peak[resource]
+        return 1.0 / (peak * self._efficiency(kind, resource))
+
+    @cached_property
+    def _peak(self) -> dict[Resource, float]:
+        """Units per second of every resource but the matrix unit, whose peak depends on the dtype."""
         device, host, sharers = self.system.device, self.system.node.host, self.system.devices_per_host
         bus = device.host_link.bandwidth_bytes_per_s if device.host_link else host.memory_bandwidth_bytes_per_s
-        peak: dict[Resource, float] = {
+        return {
             "hbm": device.hbm.bandwidth_bytes_per_s,
-            "matrix": device.matrix_flops_per_s(dtype),
             "vector": device.vector_flops_per_s,
             "host link in": bus,
             "host link out": bus,
@@ -132,7 +138,6 @@ class Prices:
             "peer": bus,
             "scale out": self._network.bandwidth_bytes_per_s,
         }
-        return 1.0 / (peak[resource] * self._efficiency(kind, resource))
 
     @property
     def _network(self) -> Link:

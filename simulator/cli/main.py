@@ -6,6 +6,7 @@ a command.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -52,6 +53,7 @@ _UsageError: Any = typer.BadParameter.__mro__[2]
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run ``kvwall`` and leave with its exit status: 0 answered, 1 the answer is no, 2 bad input, 130 interrupted."""
+    gc.set_threshold(50_000)  # a command is over long before reference cycles add up
     if isinstance(sys.stdout, TextIOWrapper):  # a terminal of another encoding shows what it can
         sys.stdout.reconfigure(errors="replace")
     sys.exit(main(list(sys.argv[1:] if arguments is None else arguments)))
