@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 
 from kvwall.hardware.device import Device
 from kvwall.hardware.engine_version import find_engine
-from kvwall.hardware.errors import InputError, suggestion
+from kvwall.hardware.errors import InputError
 from kvwall.hardware.system import System, make_system
-from kvwall.hardware.validation import shortened
 from kvwall.simulator.adapters import parse_adapters
 from kvwall.simulator.deployment import make_deployment
 from kvwall.simulator.kernel_prices import calibration_of
+from kvwall.simulator.missing_units import missing_units
 from kvwall.simulator.overrides import overridden, parse_overrides
+from kvwall.simulator.pools import pool
 from kvwall.simulator.setup import Overrides, Setup
 from kvwall.simulator.speculation import parse_speculation, with_draft
 from kvwall.simulator.stack import parse_stack
@@ -133,37 +134,13 @@ def resolve(inquiry: Inquiry, phase: Phase = "decode") -> Resolved:
         speculation=speculation,
         adapters=parse_adapters(inquiry.lora) if inquiry.lora is not None else None,
     )
-    return Resolved(setup, _assumptions(inquiry, setup), _warnings(setup))
+    return Resolved(setup, _assumptions(inquiry, setup, phase), _warnings(setup))
 
 
 def native_weights(model: ModelSpec) -> str:
     """The weight format a model is published in: its dtype, or bf16 where that is no format of weights."""
     native = {"fp8": "fp8-block", "fp32": "bf16", "fp16": "fp16", "bf16": "bf16"}.get(model.dtype, model.dtype)
     return native if native in WEIGHTS.names else "bf16"
-
-
-_ROLES = ("prefill", "decode")
-
-
-def pool(on: str, phase: Phase) -> str:
-    """The pool of ``--on`` for ``phase``: all of it, or the role's own in ``prefill=...,decode=...``."""
-    if "=" not in on:
-        return on
-    roles: dict[str, str] = {}
-    for part in on.split(","):
-        role, separator, text = part.partition("=")
-        role = role.strip()
-        if not separator or role not in _ROLES:
-            nearest = suggestion(role, _ROLES)
-            raise InputError(
-                f"--on {shortened(on)}: {shortened(part)} is not a pool{nearest} (write prefill=h100:8,decode=h20:8)"
-            )
-        if role in roles:
-            raise InputError(f"--on {shortened(on)}: the pool {role!r} stands twice")
-        roles[role] = text.strip()
-    if phase not in roles:
-        raise InputError(f"--on {shortened(on)}: has no pool for {phase} (write prefill=h100:8,decode=h20:8)")
-    return roles[phase]
 
 
 def _system(inquiry: Inquiry, phase: Phase, changes: dict[str, dict[str, str]]) -> System:
@@ -208,16 +185,18 @@ def _check_numbers(inquiry: Inquiry) -> None:
             raise InputError(f"--{option.replace('_', '-')} {value}: must lie between {low:g} and {high:g}")
 
 
-def _assumptions(inquiry: Inquiry, setup: Setup) -> tuple[str, ...]:
+def _assumptions(inquiry: Inquiry, setup: Setup, phase: Phase) -> tuple[str, ...]:
     device = setup.system.device
     machine = f"{setup.system.count} x {device.name} ({setup.system.device_id})"
+    asked = f"the {phase} pool of {inquiry.on!r}, the only one priced here," if "=" in inquiry.on else f"{inquiry.on!r}"
     made = [
-        f"{inquiry.on!r} is {machine}, split {setup.deployment.text}",
+        f"{asked} is {machine}, split {setup.deployment.text}",
         f"engine profile: {setup.engine.name}",
         f"passes of up to {setup.batched_tokens} tokens and {setup.num_seqs} sequences",
     ]
     if inquiry.weights is None:
         made.append(f"weights as published: {setup.weights_name}")
+    made += missing_units(setup)
     if setup.kernels is not None:
         made.append(
             f"kernels calibrated by {setup.calibration_name}; what they do not know by documented class defaults"

@@ -10,7 +10,8 @@ import numpy as np
 
 from kvwall.hardware.errors import ForbiddenError, InputError
 from kvwall.simulator.answers.base import Part, Range, SetupAnswer, band, setup_fields
-from kvwall.simulator.answers.step import StepPoint, check_points, context_warnings, step_point
+from kvwall.simulator.answers.limits import check_points, context_warnings, room_warnings, sequence_warnings
+from kvwall.simulator.answers.step import StepPoint, step_point
 from kvwall.simulator.auto import settle
 from kvwall.simulator.capacity import Capacity
 from kvwall.simulator.estimate import Axes, estimate
@@ -85,6 +86,7 @@ def answer_compare(
     first: dict[tuple[int, int], float] = {}
     rows: list[CompareRow | RefusedRow] = []
     notes: list[str] = []
+    warnings = [*context_warnings(resolved.setup, max(context)), *sequence_warnings(resolved.setup, max(batch))]
     for text in schemes:
         stack = parse_stack(text)
         try:
@@ -94,11 +96,13 @@ def answer_compare(
             continue
         made, assumed = _rows(replace(setup, stack=stack), batch, context, phase, first, terms)
         rows += made
+        refused = [(row.batch, row.context) for row in made if not row.fits]
+        warnings += room_warnings(replace(setup, stack=parse_stack(made[0].scheme)), refused, made[0].scheme)
         notes += assumed
     fields = setup_fields(resolved)
     fields["scheme"] = ";".join(schemes)
     fields["assumptions"] = (*fields["assumptions"], *dict.fromkeys(notes))
-    fields["warnings"] = (*fields["warnings"], *context_warnings(setup, max(context)))
+    fields["warnings"] = (*fields["warnings"], *warnings)
     return CompareAnswer(**fields, phase=phase, calibration=setup.calibration_name, rows=tuple(rows))
 
 

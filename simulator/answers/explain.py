@@ -10,7 +10,8 @@ import numpy as np
 
 from kvwall.simulator.answers.attention_io import AttentionIo, attention_io
 from kvwall.simulator.answers.base import Part, Range, SetupAnswer, number, setup_fields
-from kvwall.simulator.answers.step import TermLine, bound_by, context_warnings, fits_at, step_point
+from kvwall.simulator.answers.limits import context_warnings, fits_at, room_warnings, sequence_warnings
+from kvwall.simulator.answers.step import TermLine, bound_by, step_point
 from kvwall.simulator.auto import settle
 from kvwall.simulator.capacity import Capacity
 from kvwall.simulator.estimate import Axes, Estimate, estimate, rank_step
@@ -108,7 +109,12 @@ def answer_explain(
     io = attention_io(setup, rank_step(setup, axes)[0])
     fields = setup_fields(resolved)
     fields["assumptions"] = (*fields["assumptions"], *found.notes)
-    fields["warnings"] = (*fields["warnings"], *context_warnings(setup, context))
+    fields["warnings"] = (
+        *fields["warnings"],
+        *context_warnings(setup, context),
+        *sequence_warnings(setup, batch),
+        *room_warnings(setup, [] if point.fits else [(batch, context)]),
+    )
     return ExplainAnswer(
         **fields,
         phase=phase,

@@ -5,18 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from kvwall.hardware.errors import InputError
 from kvwall.simulator.answers.base import Part, Range, SetupAnswer, band, number, setup_fields
-from kvwall.simulator.answers.step import context_warnings
+from kvwall.simulator.answers.limits import context_warnings, fit_reason, usable_bytes
 from kvwall.simulator.auto import settle
 from kvwall.simulator.capacity import Capacity
 from kvwall.simulator.estimate import Axes
 from kvwall.simulator.inquiry import Inquiry, Resolved, resolve
-from kvwall.simulator.remedy import smallest_change
-
-_GIB = 2.0**30
+from kvwall.simulator.pools import one_pool
 
 
 class ReservePart(Part):
@@ -71,6 +67,7 @@ def fit(model: str, *, on: str, context: int | None = None, users: int = 1, **op
     :param options: the other fields of :class:`Inquiry`
     :raises InputError: bad input
     """
+    one_pool(on, "fit")
     return answer_fit(resolve(Inquiry(model, on, **options)), context, users)
 
 
@@ -95,7 +92,7 @@ def answer_fit(resolved: Resolved, context: int | None = None, users: int = 1) -
         utilization=capacity.utilization,
         utilization_of=setup.engine.utilization_of,
         fits=fits,
-        reason=_reason(capacity, users, fits),
+        reason=fit_reason(capacity, users, fits),
         per_gpu=_per_gpu(capacity),
         kv_bytes_per_token_per_gpu=number(capacity.bytes_per_token),
         kv_bytes_per_sequence_per_gpu=number(capacity.bytes_per_sequence),
@@ -114,47 +111,10 @@ def _per_gpu(capacity: Capacity) -> PerGpu:
     )
     return PerGpu(
         memory_bytes=setup.memory_bytes,
-        usable_bytes=_usable_bytes(capacity),
+        usable_bytes=usable_bytes(capacity),
         weights_bytes=capacity.weights_arithmetic_bytes,
         weights_loaded_bytes=band(capacity.weights),
         reserve_bytes=band(reserve.total),
         reserve_parts=parts,
         kv_bytes=band(capacity.kv),
     )
-
-
-def _usable_bytes(capacity: Capacity) -> float:
-    """Memory that the engine takes for all it keeps; a fraction of what is free after loading holds nothing back."""
-    setup = capacity.setup
-    held_back = setup.engine.utilization_of in ("total memory", "static fraction")
-    return setup.memory_bytes * (capacity.utilization if held_back else 1.0)
-
-
-def _reason(capacity: Capacity, users: int, fits: bool) -> str:
-    """Why it fits or not, and the smallest change to a yes."""
-    context = capacity.context
-    each = float(capacity.sequence_bytes(float(context)))
-    replicas = capacity.setup.deployment.dp
-    if fits:
-        room = capacity.max_concurrency.mid * replicas
-        return f"there is room for {room:,.1f} sequences of {context:,} tokens, {users:,} asked for"
-    change = smallest_change(capacity, users)
-    tail = f"; {change}" if change else ""
-    if capacity.pool.mid <= 0 and capacity.setup.overrides.kv_bytes is None:
-        weights, reserve = capacity.weights.mid / _GIB, capacity.reserve.total.mid / _GIB
-        usable = _usable_bytes(capacity) / _GIB
-        return f"weights {weights:.2f} GiB + reserve {reserve:.2f} GiB exceed {usable:.2f} GiB usable per GPU{tail}"
-    prompt = float(capacity.prompt_extra_bytes(float(context)))
-    if prompt > capacity.kv.mid:
-        whole = (each + prompt) / _GIB
-        prompt_text = f"a prompt of {context:,} tokens needs {whole:.2f} GiB until its last chunk is prefilled"
-        return f"{prompt_text}, the pool has {capacity.kv.mid / _GIB:.2f} GiB{tail}"
-    per_rank = np.ceil(np.float64(users) / (replicas * capacity.setup.deployment.attn_dp))
-    for place, (needed, there) in capacity.beside(per_rank, float(context)).items():
-        if needed > there:
-            kept = f"keep {float(needed) / _GIB:,.0f} GiB per GPU on {place}"
-            return f"{users} x {context} tokens {kept}, whose part of it is {there / _GIB:,.0f} GiB{tail}"
-    room = capacity.max_concurrency.mid * replicas
-    pool = capacity.kv.mid / _GIB
-    need = f"{users:,} x {context:,} tokens need {each / _GIB:.2f} GiB each per GPU"
-    return f"{need}, the pool of {pool:.2f} GiB holds {room:,.2f}{tail}"

@@ -10,17 +10,16 @@ import numpy as np
 
 from kvwall.hardware.errors import InputError
 from kvwall.simulator.answers.base import Part, Range, SetupAnswer, number, setup_fields
+from kvwall.simulator.answers.limits import check_points, context_warnings, fits_at, room_warnings, sequence_warnings
 from kvwall.simulator.auto import settle
 from kvwall.simulator.capacity import Capacity
 from kvwall.simulator.estimate import Axes, Estimate, Phase, estimate
 from kvwall.simulator.inquiry import Inquiry, Resolved, resolve
 from kvwall.simulator.ragged import Ragged, ragged_axes
 from kvwall.simulator.roofline import PricedTerm
-from kvwall.simulator.setup import Setup
 from kvwall.simulator.traffic import UNITS
 
-#: More points than this are a sweep, not a table.
-MOST_POINTS = 10_000
+_GIB = 2.0**30
 
 
 class TermLine(Part):
@@ -125,7 +124,12 @@ def answer_step(
         for i in range(shape[0])
         for j in range(shape[1])
     )
-    return _step_answer(resolved, phase, points, (*settled, *found.notes), max(context))
+    warnings = (
+        *context_warnings(setup, max(context)),
+        *sequence_warnings(setup, max(batch)),
+        *room_warnings(setup, [(point.batch, point.context) for point in points if not point.fits]),
+    )
+    return _step_answer(resolved, phase, points, (*settled, *found.notes), warnings)
 
 
 def answer_ragged(
@@ -156,37 +160,20 @@ def answer_ragged(
         terms,
     )
     note = f"a ragged batch of {len(ragged)} lengths: every amount is the mean over its sequences"
-    return _step_answer(resolved, "decode", (point,), (note, *found.notes), int(contexts.max()))
+    warnings = (*context_warnings(setup, int(contexts.max())), *sequence_warnings(setup, count))
+    if not fits:
+        need, pool = per_rank / _GIB, room.kv.mid / _GIB
+        warnings = (*warnings, f"does not fit: the batch needs {need:,.2f} GiB per GPU, the pool has {pool:,.2f} GiB")
+    return _step_answer(resolved, "decode", (point,), (note, *found.notes), warnings)
 
 
 def _step_answer(
-    resolved: Resolved, phase: Phase, points: tuple[StepPoint, ...], notes: tuple[str, ...], longest: int
+    resolved: Resolved, phase: Phase, points: tuple[StepPoint, ...], notes: tuple[str, ...], warnings: tuple[str, ...]
 ) -> StepAnswer:
     fields = setup_fields(resolved)
     fields["assumptions"] = (*fields["assumptions"], *notes)
-    fields["warnings"] = (*fields["warnings"], *context_warnings(resolved.setup, longest))
+    fields["warnings"] = (*fields["warnings"], *warnings)
     return StepAnswer(**fields, phase=phase, calibration=resolved.setup.calibration_name, points=points)
-
-
-def check_points(count: int) -> None:
-    """Refuse a table that nobody can read."""
-    if count > MOST_POINTS:
-        raise InputError(f"--batch x --context: {count} points are too many for a table (at most {MOST_POINTS})")
-
-
-def fits_at(setup: Setup, axes: Axes) -> Any:
-    """Whether each point of ``axes`` fits into the memory of the deployment."""
-    return Capacity(setup, 1).fits(axes.batch, axes.context)
-
-
-def context_warnings(setup: Setup, longest: int) -> tuple[str, ...]:
-    """A warning for a context beyond what the model was made for."""
-    if longest <= setup.model.max_context:
-        return ()
-    return (
-        f"context {longest} exceeds the {setup.model.max_context} tokens of {setup.model.name}: "
-        "priced as if the same architecture went on",
-    )
 
 
 def step_point(

@@ -12,6 +12,7 @@ from kvwall.simulator.answers.fit import FitAnswer, answer_fit
 from kvwall.simulator.cli.options import Json, takes_inquiry
 from kvwall.simulator.cli.output import count, emit, gib, spread, table, three
 from kvwall.simulator.inquiry import Inquiry, resolve
+from kvwall.simulator.pools import one_pool
 from kvwall.workloads.numbers import parse_count, parse_tokens
 
 
@@ -23,6 +24,7 @@ def command(
     json: Json = False,
 ) -> None:
     """What fits: weights, reserve, cache, tokens and sequences per GPU."""
+    one_pool(inquiry.on, "fit")
     tokens = None if context is None else parse_tokens(context, "--context")
     emit(answer_fit(resolve(inquiry), tokens, parse_count(users, "--users")), json, render)
 

@@ -43,7 +43,11 @@ def command(
     cache: Annotated[CacheState, typer.Option(help="state of the device's cache")] = CacheState.cold,
     json: Json = False,
 ) -> None:
-    """How long one step takes, what it moves, and what it costs."""
+    """How long one step takes, what it moves, and what it costs.
+
+    A point that does not fit is priced all the same, with exit status 0: its row says NO, and a warning says why and
+    what would fit.
+    """
     batches = parse_counts(batch, "--batch", highest=1_000_000)
     lengths = parse_counts(context, "--context", example="1k..128k*2")
     query = None if query_tokens is None else parse_tokens(query_tokens, "--query-tokens")

@@ -36,6 +36,10 @@ LLAMA = "step llama-3.1-8b --on"
         (f"{LLAMA} h100:8 --nodes 3", "--nodes 3: 8 devices cannot be spread evenly over 3 nodes"),
         (f"{LLAMA} h100:8 --nodes 0", "--nodes 0: 8 devices cannot be spread evenly over 0 nodes"),
         (
+            "fit llama-3.1-8b --on prefill=h100:8,decode=h20:8",
+            "--on 'prefill=h100:8,decode=h20:8': fit asks about one pool at a time (write 'h100:8')",
+        ),
+        (
             f"{LLAMA} prefill=h100:8",
             "--on 'prefill=h100:8': has no pool for decode (write prefill=h100:8,decode=h20:8)",
         ),

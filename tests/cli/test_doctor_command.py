@@ -175,6 +175,7 @@ def test_shipped_data_that_does_not_load_is_a_no(run, driver, monkeypatch):
             raise InputError("devices/x.yaml: is empty")
 
     monkeypatch.setattr(doctor_module, "libraries", lambda plural: (Broken(),))
+    monkeypatch.setattr(doctor_module, "count", lambda plural: 1)
     monkeypatch.setattr(doctor_module, "library_kinds", lambda: ("devices",))
     status, out, err = run("doctor")
     assert status == 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kvwall.hardware.errors import InputError
-from kvwall.simulator.inquiry import Inquiry, native_weights, pool, resolve
+from kvwall.simulator.inquiry import Inquiry, native_weights, resolve
+from kvwall.simulator.pools import pool
 from kvwall.workloads.model_spec import MODELS
 
 GIB = 2**30
@@ -95,3 +96,22 @@ def test_the_engine_is_told_what_was_said() -> None:
 def test_numbers_that_cannot_be(option: str, value: float) -> None:
     with pytest.raises(InputError, match=rf"^--{option.replace('_', '-')} {value}: must lie between "):
         resolve(Inquiry("llama-3.1-8b", "h100", **{option: value}))  # type: ignore[arg-type]
+
+
+def test_a_device_without_an_fp8_unit_says_so() -> None:
+    def lines(on: str, **options: str | None) -> list[str]:
+        told = resolve(Inquiry("llama-3.1-8b", on, **options)).assumptions  # type: ignore[arg-type]
+        return [line for line in told if "matrix unit" in line]
+
+    name = "the NVIDIA A100 SXM4 80GB has no fp8 matrix unit"
+    unpacked = "unpacked on the vector unit"
+    weights = f"{name}: fp8 weights are {unpacked}, multiplied in bf16"
+    cache = f"{name}: fp8 codes of the cache are {unpacked}, attention multiplies in bf16"
+    assert lines("a100", weights="fp8", kv_dtype="fp8") == [weights, cache]
+    assert lines("a100") == []
+    assert lines("h100", weights="fp8", kv_dtype="fp8") == []
+
+
+def test_a_pool_is_told_apart_from_the_whole() -> None:
+    told = resolve(Inquiry("llama-3.1-8b", "prefill=h100:8,decode=h20:4")).assumptions[0]
+    assert told.startswith("the decode pool of 'prefill=h100:8,decode=h20:4', the only one priced here, is 4 x ")
