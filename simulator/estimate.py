@@ -133,7 +133,8 @@ def rank_step(setup: Setup, axes: Axes) -> tuple[Cache, StepShape]:
     """The rewritten cache of one rank and the shape of its step."""
     d = setup.deployment
     batch = np.asarray(axes.batch, dtype=np.float64)
-    resident = batch / (d.dp * d.attn_dp)
+    # A sequence is not cut over replicas: the busiest one sets the pace.
+    resident = np.ceil(batch / (d.dp * d.attn_dp))
     prefill = axes.phase == "prefill"
     microbatches: Numeric = 1.0 if prefill or d.pp == 1 else np.clip(batch / d.dp, 1.0, d.pp)
     context = np.asarray(axes.context, dtype=np.float64)
@@ -185,13 +186,12 @@ def _prices(setup: Setup, levels: tuple[Level, ...], ndim: int = 0) -> Prices:
 
 def _host(setup: Setup, cache: Cache, shape: StepShape) -> Operator:
     """The engine's own work on the host; every replica does its own, side by side."""
-    host = setup.engine.host
-    per_step = host.per_step_s.mid + host.per_moe_layer_s.mid * setup.expert_layers
-    low = host.per_step_s.low + host.per_moe_layer_s.low * setup.expert_layers
-    high = host.per_step_s.high + host.per_moe_layer_s.high * setup.expert_layers
+    host, layers = setup.engine.host, setup.expert_layers
+    step, layer, sequence = host.per_step_s, host.per_moe_layer_s, host.per_sequence_s
+    per_step = (step.low + layer.low * layers, step.mid + layer.mid * layers, step.high + layer.high * layers)
+    per_sequence = (sequence.low, sequence.mid, sequence.high)
     sequences = cache.batch * shape.microbatches * setup.deployment.attn_dp
-    spread = (low / per_step, high / per_step) if per_step else (1.0, 1.0)
-    return host_work(per_step, host.per_sequence_s.mid, sequences, spread, host.source)
+    return host_work(per_step, per_sequence, sequences, host.source)
 
 
 def stored_bytes(setup: Setup, cache: Cache) -> Numeric:

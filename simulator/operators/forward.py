@@ -8,6 +8,9 @@ from kvwall.simulator.traffic import Numeric, Operator, term
 from kvwall.workloads.model_spec import ExpertFeedForward, FeedForwardGroup
 
 _VASWANI = "Vaswani et al. 2017, arXiv 1706.03762, section 3"
+#: A figure at the low end, the middle and the high end of its band.
+Ends = tuple[float, float, float]
+
 _HOST = "host time per step and per sequence of the engine profile"
 
 
@@ -65,12 +68,17 @@ def sample(sequences: Numeric, vocabulary: float, ranks: Numeric) -> Operator:
     return Operator("head", "sampling", "elementwise", (logits,), 4, ranks=ranks)
 
 
-def host_work(
-    per_step_s: float, per_sequence_s: float, sequences: Numeric, spread: tuple[float, float], source: str
-) -> Operator:
-    """What the serving engine does on the host in each step while the device waits."""
-    work = term(
-        "schedule, sample, detokenise", "host", "h + s * B", f"{_HOST}: {source}", compulsory=False, spread=spread,
-        h=per_step_s, s=per_sequence_s, B=sequences,
+def host_work(per_step_s: Ends, per_sequence_s: Ends, sequences: Numeric, source: str) -> Operator:
+    """What the serving engine does on the host in each step while the device waits; times at low, middle and high."""
+    why = f"{_HOST}: {source}"
+    terms = (
+        term("schedule the step", "host", "h", why, compulsory=False, spread=_spread(per_step_s), h=per_step_s[1]),
+        term("sample, detokenise", "host", "s * B", why, compulsory=False, spread=_spread(per_sequence_s),
+             s=per_sequence_s[1], B=sequences),
     )  # fmt: skip
-    return Operator("host", "engine on the host", "host", (work,), 0)
+    return Operator("host", "engine on the host", "host", terms, 0)
+
+
+def _spread(ends: Ends) -> tuple[float, float]:
+    low, mid, high = ends
+    return (low / mid, high / mid) if mid else (1.0, 1.0)

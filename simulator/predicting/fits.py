@@ -41,15 +41,25 @@ def chooser_of(calibration: str | None, *, out_of_fold: bool = False) -> Chooser
 
 @lru_cache(maxsize=64)
 def near_chooser(device_id: str) -> Chooser:
-    """The chooser of the fits on ``device_id``, or on its architecture where there is none; reads no other file.
+    """The chooser of the fits on ``device_id``, and on its architecture for parts that it lacks; reads no other file.
 
     A step is never priced out of fold, so the folds are not read either.
     """
     measured = {name: DEVICES.resolve(name.partition(".")[0]) for name in KERNEL_CALIBRATIONS.names}
-    near = [name for name, device in measured.items() if device == device_id]
-    if not near:
-        near = [name for name, device in measured.items() if architecture(device) == architecture(device_id)]
-    return Chooser(tuple(fit for name in near for fit in _fits(KERNEL_CALIBRATIONS.load(name))))
+    own = [name for name, device in measured.items() if device == device_id]
+    parts = {_part(name) for name in own}
+    kin = [
+        name
+        for name, device in measured.items()
+        if device != device_id and _part(name) not in parts and architecture(device) == architecture(device_id)
+    ]
+    return Chooser(tuple(fit for name in (*own, *kin) for fit in _fits(KERNEL_CALIBRATIONS.load(name))))
+
+
+def _part(name: str) -> str:
+    """What a calibration named ``DEVICE.FRAMEWORK[.PART]`` is of: ``gemm``, ``collectives``...; attention if unsaid."""
+    _, _, part, *_ = [*name.split("."), ""]
+    return part
 
 
 @lru_cache(maxsize=1)
