@@ -7,16 +7,18 @@ import pkgutil
 from dataclasses import dataclass, replace
 from functools import cache as remember
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 import kvwall.simulator.schemes as schemes_folder
 from kvwall.hardware.errors import ForbiddenError, InputError, canonical, unknown_name
+from kvwall.hardware.quantity import UnitError
 from kvwall.hardware.validation import explain_validation, shortened
 from kvwall.simulator.cache import Axis, Cache
 from kvwall.simulator.scheme import Scheme
 from kvwall.workloads.model_spec import ModelSpec
+from kvwall.workloads.numbers import count_from
 
 
 @remember
@@ -127,8 +129,20 @@ def _parse_scheme(text: str, stack: str) -> Scheme:
             raise InputError(f"scheme {shortened(text)}: {shortened(option)} is not an option (write key=value)")
         if key.strip() in values:
             raise InputError(f"scheme {shortened(text)}: the option {shortened(key.strip())} stands twice")
-        values[key.strip()] = value.strip()
+        values[key.strip()] = _whole(found, key.strip(), value.strip())
     try:
         return found.model_validate(values)
     except ValidationError as error:
         raise InputError(f"scheme {shortened(text)}: {explain_validation(error, found)}") from None
+
+
+def _whole(scheme: type[Scheme], key: str, value: str) -> str:
+    """``value`` with ``16k`` written out where the option is a whole number; anything else is left to the scheme."""
+    field = scheme.model_fields.get(key)
+    kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+    if int not in kinds or not value.lower().endswith(("k", "m")):
+        return value
+    try:
+        return str(count_from(value, lowest=0))
+    except UnitError:
+        return value

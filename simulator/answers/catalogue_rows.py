@@ -92,6 +92,7 @@ def model_rows() -> list[Row]:
                 active_parameters=count.active,
                 layers=model.layers,
                 attention=attention_pattern(model),
+                feed_forward=tuple(dict.fromkeys(group.kind for group in model.feed_forward)),
                 kv_bytes_per_token=cached.per_token,
                 window_bytes_per_sequence=cached.windows,
                 state_bytes_per_sequence=cached.state,

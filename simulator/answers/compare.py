@@ -10,7 +10,7 @@ import numpy as np
 
 from kvwall.hardware.errors import ForbiddenError, InputError
 from kvwall.simulator.answers.base import Part, Range, SetupAnswer, band, setup_fields
-from kvwall.simulator.answers.limits import check_points, context_warnings, room_warnings, sequence_warnings
+from kvwall.simulator.answers.limits import check_points, context_warnings, copy_notes, room_warnings, sequence_warnings
 from kvwall.simulator.answers.step import StepPoint, step_point
 from kvwall.simulator.auto import settle
 from kvwall.simulator.capacity import Capacity
@@ -101,7 +101,7 @@ def answer_compare(
         notes += assumed
     fields = setup_fields(resolved)
     fields["scheme"] = ";".join(schemes)
-    fields["assumptions"] = (*fields["assumptions"], *dict.fromkeys(notes))
+    fields["assumptions"] = (*fields["assumptions"], *copy_notes(setup), *dict.fromkeys(notes))
     fields["warnings"] = (*fields["warnings"], *warnings)
     return CompareAnswer(**fields, phase=phase, calibration=setup.calibration_name, rows=tuple(rows))
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from kvwall.hardware.errors import InputError
 from kvwall.simulator.capacity import Capacity
-from kvwall.simulator.estimate import Axes
+from kvwall.simulator.estimate import Axes, stored_bytes
+from kvwall.simulator.kept import kept_cache
 from kvwall.simulator.remedy import smallest_change
 from kvwall.simulator.setup import Setup
 
@@ -17,6 +18,9 @@ _GIB = 2.0**30
 
 #: More points than this are a sweep, not a table.
 MOST_POINTS = 10_000
+
+#: A context at which copies are counted.
+_SOME_TOKENS = 4096.0
 
 
 def check_points(count: int) -> None:
@@ -68,6 +72,16 @@ def room_warnings(setup: Setup, refused: Sequence[tuple[int, int]], scheme: str 
     point, reason = f"{batch:,} x {context:,} tokens", fit_reason(capacity, batch, False)
     start = "" if reason.startswith(point) else f"{point}: "
     return (f"{scheme and f'{scheme}: '}does not fit: {start}{reason}{tail}",)
+
+
+def copy_notes(setup: Setup) -> tuple[str, ...]:
+    """A note where ranks hold copies of one cache: stored bytes are of all ranks."""
+    cache = kept_cache(setup.model, setup.stack, 1.0, _SOME_TOKENS)
+    one = float(sum(group.stored_bytes() for group in cache.groups))
+    copies = float(stored_bytes(setup, cache)) / one if one else 1.0
+    if copies <= 1.001:
+        return ()
+    return (f"KV GB is of all ranks, which hold {copies:.3g} times one copy of the cache",)
 
 
 def _largest_batch(capacity: Capacity, batch: int) -> int:

@@ -40,6 +40,7 @@ class DeviceRow(Row):
 class ModelRow(Row):
     """A model: its size and what its cache costs in 16 bits.
 
+    :ivar feed_forward: dense or moe, both where layers differ
     :ivar kv_bytes_per_token: of the layers that keep every token, indexer keys included
     :ivar window_bytes_per_sequence: of the layers that keep a window, once it is full
     :ivar state_bytes_per_sequence: of the layers with a recurrent state
@@ -50,6 +51,7 @@ class ModelRow(Row):
     active_parameters: int
     layers: int
     attention: str
+    feed_forward: tuple[str, ...]
     kv_bytes_per_token: int
     window_bytes_per_sequence: int
     state_bytes_per_sequence: int

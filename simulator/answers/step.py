@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from kvwall.hardware.errors import InputError
+from kvwall.simulator.answers import limits
 from kvwall.simulator.answers.base import Part, Range, SetupAnswer, number, setup_fields
-from kvwall.simulator.answers.limits import check_points, context_warnings, fits_at, room_warnings, sequence_warnings
 from kvwall.simulator.auto import settle
 from kvwall.simulator.capacity import Capacity
 from kvwall.simulator.estimate import Axes, Estimate, Phase, estimate
@@ -105,7 +105,7 @@ def answer_step(
 ) -> StepAnswer:
     """:func:`step` of a setup that is resolved already."""
     setup = resolved.setup
-    check_points(len(batch) * len(context))
+    limits.check_points(len(batch) * len(context))
     if query_tokens is not None and phase == "prefill" and query_tokens > min(context):
         raise InputError(f"--query-tokens {query_tokens}: exceeds the context {min(context)} that includes them")
     axes = Axes(
@@ -118,16 +118,16 @@ def answer_step(
     resolved = replace(resolved, setup=setup)
     found = estimate(setup, axes, keep_lines=True)
     shape = (len(batch), len(context))
-    fits = np.broadcast_to(fits_at(setup, axes), shape)
+    fits = np.broadcast_to(limits.fits_at(setup, axes), shape)
     points = tuple(
         step_point(found, (i, j), batch[i], context[j], bool(fits[i, j]), terms)
         for i in range(shape[0])
         for j in range(shape[1])
     )
     warnings = (
-        *context_warnings(setup, max(context)),
-        *sequence_warnings(setup, max(batch)),
-        *room_warnings(setup, [(point.batch, point.context) for point in points if not point.fits]),
+        *limits.context_warnings(setup, max(context)),
+        *limits.sequence_warnings(setup, max(batch)),
+        *limits.room_warnings(setup, [(point.batch, point.context) for point in points if not point.fits]),
     )
     return _step_answer(resolved, phase, points, (*settled, *found.notes), warnings)
 
@@ -160,7 +160,7 @@ def answer_ragged(
         terms,
     )
     note = f"a ragged batch of {len(ragged)} lengths: every amount is the mean over its sequences"
-    warnings = (*context_warnings(setup, int(contexts.max())), *sequence_warnings(setup, count))
+    warnings = (*limits.context_warnings(setup, int(contexts.max())), *limits.sequence_warnings(setup, count))
     if not fits:
         need, pool = per_rank / _GIB, room.kv.mid / _GIB
         warnings = (*warnings, f"does not fit: the batch needs {need:,.2f} GiB per GPU, the pool has {pool:,.2f} GiB")
@@ -171,7 +171,7 @@ def _step_answer(
     resolved: Resolved, phase: Phase, points: tuple[StepPoint, ...], notes: tuple[str, ...], warnings: tuple[str, ...]
 ) -> StepAnswer:
     fields = setup_fields(resolved)
-    fields["assumptions"] = (*fields["assumptions"], *notes)
+    fields["assumptions"] = (*fields["assumptions"], *limits.copy_notes(resolved.setup), *notes)
     fields["warnings"] = (*fields["warnings"], *warnings)
     return StepAnswer(**fields, phase=phase, calibration=resolved.setup.calibration_name, points=points)
 

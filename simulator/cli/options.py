@@ -43,7 +43,7 @@ _HELP: dict[str, str] = {
     "kv_tokens": "cache capacity of one replica, tokens",
     "price_usd_per_gpu_hour": "rent of one GPU",
     "utilization": "part of the paid hours that serve",
-    "calibration": "name of a calibration, or none",
+    "calibration": "auto (default: the fits for this device and engine), a name or path, or none",
 }
 
 #: Options that count tokens, so that people may write ``32k``.

@@ -106,6 +106,15 @@ def test_a_filter_keeps_rows_that_hold_all_words(run):
     assert set(rows_of(run, "models", "meta-llama/llama-3.1-8b")) == {"llama-3.1-8b"}
 
 
+def test_words_may_name_the_kind_of_a_model(run):
+    moe = rows_of(run, "models", "qwen", "moe")
+    assert {"qwen3-30b-a3b", "qwen3-235b-a22b"} <= set(moe)
+    assert all("moe" in row["feed_forward"] for row in moe.values())
+    dense = rows_of(run, "models", "qwen", "dense")
+    assert "qwen3-32b" in dense
+    assert "qwen3-30b-a3b" not in dense
+
+
 def test_a_filter_that_keeps_nothing_names_the_nearest(run):
     status, out, err = run("list", "devices", "h1000")
     assert (status, out, err) == (0, "warning: nothing in devices holds 'h1000'; did you mean 'h100'?\n", "")

@@ -47,3 +47,13 @@ def test_a_batch_beyond_the_engines_largest_is_told() -> None:
     (line,) = told(32)
     assert line.startswith("batch 32 exceeds the 16 sequences of the engine's largest batch (--max-num-seqs)")
     assert told(33, dp=2, tp=1)[0].startswith("batch 33 (17 a replica) exceeds the 16 sequences")
+
+
+def test_copies_of_a_latent_cache_are_told() -> None:
+    def told(model: str, on: str) -> list[str]:
+        answers = (step(model, on=on), compare(model, on=on, schemes=["none"]))
+        return [line for answer in answers for line in answer.assumptions if line.startswith("KV GB")]
+
+    assert told("deepseek-v3", "h200:8") == ["KV GB is of all ranks, which hold 8 times one copy of the cache"] * 2
+    assert told("llama-3.1-8b", "h100:8") == []
+    assert told("qwen3-30b-a3b", "h100:8")[0].endswith("2 times one copy of the cache")

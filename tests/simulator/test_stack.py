@@ -104,3 +104,15 @@ def test_a_model_without_tokens_is_refused() -> None:
             with pytest.raises(ForbiddenError) as raised:
                 parse_stack(name).check(states)
             assert str(raised.value) == f"scheme {name!r} does not apply to States: it caches no tokens"
+
+
+def test_whole_numbers_of_options_may_be_written_as_token_counts() -> None:
+    assert parse_stack("prefix:tokens=16k") == parse_stack("prefix:tokens=16384")
+    assert (
+        parse_stack("quest:budget=2K+prefix:tokens=1.5k").text
+        == parse_stack("quest:budget=2048+prefix:tokens=1536").text
+    )
+    with pytest.raises(InputError, match="tokens"):
+        parse_stack("prefix:tokens=16q")
+    with pytest.raises(InputError, match="keep"):
+        parse_stack("palu:keep=1k")
