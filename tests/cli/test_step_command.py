@@ -75,3 +75,11 @@ def test_a_prefill_counts_the_tokens_of_the_prompt(run: Run) -> None:
     lines = table.splitlines()
     assert "prompt tok/s" in lines[1]
     assert f"{8192 / point['step_s']['mid']:,.0f}" in lines[2]
+
+
+def test_help_tells_of_points_that_do_not_fit_and_of_the_usual_calibration(run):
+    status, out, _ = run("step", "--help")
+    told = " ".join(out.split())
+    assert status == 0
+    assert "does not fit is priced all the same, with exit status 0" in told
+    assert "auto (default: the fits for this device and engine)" in told
