@@ -105,6 +105,21 @@ class Capacity(SequenceMemory):
             held = np.minimum(held, self._held_in(place_rooms(self.setup.system)[place], context, place))
         return held
 
+    def held_beside_prompt(self, context: Numeric, prompt: Numeric) -> Array:
+        """Sequences of ``context`` tokens that one rank holds while a prompt of ``prompt`` tokens is still whole.
+
+        At the middle of the band, as :meth:`fits` counts.
+        """
+        held, extra = self.held(self.kv.mid, context), self.prompt_extra_bytes(prompt)
+        if not np.any(extra):
+            return held
+        return np.minimum(held, self._held_in(self._whole_pool - float(extra), context, "hbm"))
+
+    @property
+    def _whole_pool(self) -> float:
+        """Pool of tokens and of states at the middle of the band."""
+        return self.token_pool(self.kv.mid) * (1 + (self.setup.engine.state_pool_ratio if self.state_bytes else 0.0))
+
     def _held_in(self, room_bytes: float, context: Numeric, place: Place, states: float = 0.0) -> Array:
         """``(room - shared) / private``: a shared prefix is paid once, told apart by the bytes of one and of two."""
         one = self.sequence_bytes(context, place=place)
@@ -194,8 +209,7 @@ class Capacity(SequenceMemory):
             return np.asarray(np.ceil(np.asarray(batch) / d.dp) * context <= self.setup.overrides.kv_tokens)
         needed = per_rank * self.sequence_bytes(context, sequences=per_rank) + self.prompt_extra_bytes(context)
         pool_ok = self.pool.mid > 0 or self.setup.overrides.kv_bytes is not None
-        whole = self.token_pool(self.kv.mid) * (1 + (self.setup.engine.state_pool_ratio if self.state_bytes else 0.0))
-        on_device = (needed <= whole) & (per_rank <= self.held(self.kv.mid, context)) & pool_ok
+        on_device = (needed <= self._whole_pool) & (per_rank <= self.held(self.kv.mid, context)) & pool_ok
         for needed_there, room in self.beside(per_rank, context).values():
             on_device = on_device & (needed_there <= room)
         return np.asarray(on_device)

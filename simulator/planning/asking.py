@@ -14,6 +14,7 @@ from kvwall.hardware.document import parse_mapping, read_text
 from kvwall.hardware.errors import InputError, canonical, suggestion, unknown_name
 from kvwall.simulator.inquiry import Inquiry
 from kvwall.simulator.planning.load import Load, load_of
+from kvwall.simulator.planning.quality_limit import require_metrics
 from kvwall.simulator.planning.question import OBJECTIVES, Freedom, Question, Targets
 from kvwall.workloads.model_lookup import find_model
 from kvwall.workloads.scenario import SCENARIOS, Scenario
@@ -120,6 +121,7 @@ def _from_model(asked: Asked) -> Question:
 
 def _from_scenario(scenario: Scenario) -> Question:
     prices = scenario.prices
+    require_metrics(scenario.max_quality_loss)
     options: dict[str, Any] = {"engine": scenario.engine, "nodes": scenario.nodes}
     if prices.device_hour_usd is not None:
         options["price_usd_per_gpu_hour"] = prices.device_hour_usd
@@ -172,6 +174,7 @@ def _targets(asked: Asked, targets: Targets) -> Targets:
 def _quality(limit: Mapping[str, float] | str) -> dict[str, float]:
     """``"LongBench=1"`` or ``{"LongBench": 1}`` as a mapping."""
     if not isinstance(limit, str):
+        require_metrics(limit)
         return dict(limit)
     found: dict[str, float] = {}
     for part in limit.split(","):
@@ -183,6 +186,7 @@ def _quality(limit: Mapping[str, float] | str) -> dict[str, float]:
         if not separator or not metric.strip() or not 0 <= value < math.inf:
             raise InputError(f"--max-quality-loss {part!r}: write METRIC=VALUE, as in LongBench=1")
         found[metric.strip()] = value
+    require_metrics(found)
     return found
 
 

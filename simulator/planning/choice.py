@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kvwall.simulator.planning.combinations import Rejected
+from kvwall.simulator.planning.load import counted
 from kvwall.simulator.planning.pricing import Priced
 from kvwall.simulator.planning.question import Objective, Question, Targets
 from kvwall.simulator.traffic import Array
@@ -50,12 +51,13 @@ def score(priced: Priced, objective: Objective, output_tokens: float) -> Array:
     """What the objective minimises: seconds per token of the deployment, or seconds per answer.
 
     All combinations rent the same devices, so the cheapest token is the one of the highest throughput; the cost is the
-    score where a price is known.
+    score where a price is known and is not zero.
     """
     if objective == "latency":
         return priced.mid.ttft_s + output_tokens * priced.mid.tpot_s
-    if objective == "cost" and priced.usd_per_million_tokens is not None:
-        return priced.usd_per_million_tokens
+    usd = priced.usd_per_million_tokens
+    if objective == "cost" and usd is not None and np.all(usd > 0):
+        return usd
     return 1.0 / priced.mid.tokens_per_s
 
 
@@ -119,7 +121,8 @@ def misses(row: Priced, question: Question) -> Rejected:
         parts.append(f"TTFT {ttft:.2f} s > {targets.ttft_s:g} s")
     reason = f"{' and '.join(parts)} at batch {batch:,}"
     if wait > 0:
-        reason += f": {question.load.users:,} users share its places, {wait:.1f} s of the TTFT is their wait"
+        crowd = counted(question.load.users or 0, "user")
+        reason += f": {crowd} share its places, {wait:.1f} s of the TTFT is their wait"
     late = targets.tpot_s is not None and tpot > targets.tpot_s
     return row.combination.rejected(reason, "TPOT" if late else "TTFT", float(excess(row, targets)[at]))
 

@@ -10,6 +10,11 @@ from kvwall.simulator.traffic import Array
 from kvwall.workloads.workload import Workload
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 user`` or ``1,024 users``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 @dataclass(frozen=True, eq=False)
 class Load:
     """Requests of one or more classes; arrays have one element per class.
@@ -77,7 +82,7 @@ class Load:
             f"{share:.0%} of {int(i):,} in and {int(o):,} out" if share < 1 else f"{int(i):,} in and {int(o):,} out"
             for share, i, o in zip(self.shares, self.inputs, self.outputs, strict=True)
         )
-        crowd = "as many users as can be served" if self.users is None else f"{self.users:,} users"
+        crowd = "as many users as can be served" if self.users is None else counted(self.users, "user")
         return f"{crowd}; {lengths}"
 
 

@@ -65,11 +65,16 @@ def priced(combination: Combination, question: Question) -> Priced | Rejected:
 
 
 def _held(capacity: Capacity, load: Load) -> tuple[float, float]:
-    """Sequences that one rank holds at once: of mean complete length, and of the longest request."""
+    """Sequences that one rank holds at once: of mean complete length, and of the longest request.
+
+    One of them may be a longest request whose prompt is still being prefilled, before a scheme drops any of it.
+    """
     setup, lengths = capacity.setup, (load.complete_context_tokens, load.peak_context_tokens)
     stated = setup.overrides.kv_tokens
     mean, longest = (
-        capacity.held(capacity.kv.mid, float(tokens)) if stated is None else stated / tokens / setup.deployment.attn_dp
+        capacity.held_beside_prompt(float(tokens), float(load.peak_context_tokens))
+        if stated is None
+        else stated / tokens / setup.deployment.attn_dp
         for tokens in lengths
     )
     return float(mean), float(longest)
@@ -87,6 +92,15 @@ def _refusal(capacity: Capacity, load: Load, held: float) -> tuple[str, float | 
             f"does not fit: weights {weights / _GIB:.1f} GiB and reserve {reserve / _GIB:.1f} GiB exceed the "
             f"{usable / _GIB:.1f} GiB that a rank may use",
             (weights + reserve) / usable if usable > 0 else None,
+        )
+    longest = float(load.peak_context_tokens)
+    prompt = float(capacity.prompt_extra_bytes(longest))
+    if held < 1 and prompt and float(capacity.held(capacity.kv.mid, longest)) >= 1:
+        whole = float(capacity.sequence_bytes(longest)) + prompt
+        return (
+            f"does not fit: a prompt of {load.peak_context_tokens:,} tokens needs {whole / _GIB:.2f} GiB until its "
+            f"last chunk is prefilled, the pool has {capacity.kv.mid / _GIB:.2f} GiB",
+            whole / capacity.kv.mid,
         )
     if held < 1:
         return (

@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
-from kvwall.simulator.quality import Evidence, evidence_for
+import re
+from collections.abc import Iterable
+
+from kvwall.hardware.errors import unknown_name
+from kvwall.simulator.quality import Evidence, evidence_for, scheme_evidence
 from kvwall.simulator.scheme import Scheme
-from kvwall.simulator.stack import Stack
+from kvwall.simulator.stack import Stack, scheme_names
+
+#: Where the name of a metric ends and the words on its experiment begin, as in ``LongBench, mean of 16 tasks``.
+_WORDS = re.compile(r", | \(| at ")
+#: Axes of the cache that a scheme cannot shrink without changing what a model reads.
+_LOSSY_AXES = frozenset({"tokens", "reads", "channels", "bits", "layers"})
+
+
+def require_metrics(metrics: Iterable[str]) -> None:
+    """Refuse a metric in which no scheme has a published figure.
+
+    :raises InputError: with the metrics known, and the nearest
+    """
+    known = [entry.metric for name in scheme_names() for entry in scheme_evidence(name)]
+    for metric in metrics:
+        if not any(metric.lower() in text.lower() for text in known):
+            raise unknown_name("metric of --max-quality-loss", metric, {_WORDS.split(text)[0] for text in known})
+
+
+def lossy(stack: Stack) -> tuple[Scheme, ...]:
+    """The schemes of ``stack`` that change what a model reads."""
+    return tuple(scheme for scheme in stack.schemes if scheme.axes & _LOSSY_AXES)
 
 
 def applies(entry: Evidence, scheme: Scheme) -> bool:
@@ -32,9 +57,8 @@ def quality_refusal(stack: Stack, limits: dict[str, float]) -> str | None:
 
     :param limits: metric (any part of its name, whatever its case) and the largest loss in its own unit
     """
-    changing = [scheme for scheme in stack.schemes if scheme.axes & {"tokens", "reads", "channels", "bits", "layers"}]
     for metric, limit in limits.items():
-        for scheme in changing:
+        for scheme in lossy(stack):
             found = [entry for entry in published(Stack((scheme,))) if metric.lower() in entry.metric.lower()]
             if not found:
                 return f"no published {metric} figure is known for {scheme.text}"

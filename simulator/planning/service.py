@@ -20,6 +20,8 @@ from kvwall.simulator.traffic import Array, Numeric
 TTFT_SPREAD = 3.0
 #: One front-end process was seen to level off at about 9,000 tokens per second.
 FRONT_END_TOKENS_PER_S = 8000.0
+#: Relative difference of two counts of users that rounding explains.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def serve(
     """The closed loop at each batch.
 
     ``TPOT = t / e + after N D / O``; ``TTFT_0 = max(P, own D' + others N D + steps t)``; ``R = TTFT_0 + O TPOT``;
-    users U with think time Z beyond the batch B wait ``max(0, U R / B - Z - R)``; tokens per second
+    users U with think time Z beyond those the batch B serves wait ``U R / B - Z - R``; tokens per second
     ``O min(B / R, U / (R + Z))`` (Little 1961 for a closed system).
 
     :param in_flight: requests in flight in one replica (N), shape (n,)
@@ -117,6 +119,7 @@ def serve(
     response = first + output_tokens * tpot
     served = batch * (response + think_s) / response
     crowd: Numeric = served if load.users is None else np.float64(load.users)
-    wait = np.maximum(0.0, crowd * response / batch - think_s - response)
+    # The two sides of an exact fit differ by rounding: nobody waits for that.
+    wait = np.where(crowd <= served * (1 + _ROUNDING), 0.0, crowd * response / batch - think_s - response)
     rate = output_tokens * np.minimum(batch / response, crowd / (response + think_s))
     return Service(tpot, first + wait, response, wait, rate, np.asarray(served))

@@ -159,6 +159,13 @@ def test_flags_realise_the_candidate(asked, flags):
         ),
         (
             "default",
+            {"max_quality_loss": {"longbnch": 1}},
+            "unknown metric of --max-quality-loss 'longbnch'; "
+            "did you mean 'LongBench'? (allowed: CoQA, GSM8K, GovReport, "
+            "LongBench, PassageRetrieval, TriviaQA, WikiText-2 perplexity, passkey retrieval, zero-shot accuracy)",
+        ),
+        (
+            "default",
             {"schemes": "none", "scheme": "fp8"},
             "--schemes and --scheme: both say which schemes to try; give one",
         ),

@@ -52,6 +52,12 @@ def test_users_beyond_the_batch_wait_for_whole_rounds():
     assert found.tokens_per_s[0] == pytest.approx(625.0)
 
 
+def test_nobody_waits_where_the_places_are_as_many_as_the_users():
+    for users in range(1, 300):
+        found = at(float(users), users=users, inputs=(8192.0,), outputs=(500.0,))
+        assert found.wait_s[0] == 0.0
+
+
 def test_users_who_think_leave_places_free():
     # 3.2 s of answer and 3.2 s of thought: 20 places serve 40 users without a wait.
     found = at(20.0, users=40, think_s=3.2)
