@@ -9,7 +9,9 @@ from kvwall.hardware.errors import InputError
 from kvwall.simulator.answers.base import Answer
 from kvwall.simulator.answers.plan_rows import SERVED_TOO_SLOWLY, Candidate, RejectedRow, candidate_of, rejected_row
 from kvwall.simulator.planning.asking import Asked, ask
+from kvwall.simulator.planning.load import counted
 from kvwall.simulator.planning.make import Plan, Progress, make_plan
+from kvwall.simulator.planning.quality_limit import lossy
 from kvwall.simulator.planning.service import FRONT_END_TOKENS_PER_S, TTFT_SPREAD, protocol_of
 
 #: Candidates listed unless the asker says otherwise; those of the Pareto front are always listed.
@@ -22,6 +24,7 @@ class PlanAnswer(Answer):
     :ivar candidates: the first ranks, and every candidate of the Pareto front (tokens per second up, TPOT down, TTFT
         down)
     :ivar candidate_count: candidates in all
+    :ivar lossless: rank of the best candidate whose cache scheme changes nothing that a model reads; always listed
     :ivar remedies: changes that would give a plan, each alone, where there is none
     """
 
@@ -40,6 +43,7 @@ class PlanAnswer(Answer):
     output_tokens: float
     combination_count: int
     candidate_count: int
+    lossless: int | None
     candidates: tuple[Candidate, ...]
     rejected: tuple[RejectedRow, ...]
     reason: str
@@ -117,7 +121,9 @@ def plan(
 def answer_plan(made: Plan, top: int | None = TOP) -> PlanAnswer:
     """The answer of a plan that is made."""
     setup, question = made.resolved.setup, made.question
-    listed = [chosen for chosen in made.chosen if top is None or chosen.rank <= top or chosen.pareto]
+    lossless = next((chosen.rank for chosen in made.chosen if not lossy(chosen.priced.combination.setup.stack)), None)
+    last = len(made.chosen) if top is None else top
+    listed = [chosen for chosen in made.chosen if chosen.rank <= last or chosen.pareto or chosen.rank == lossless]
     ranks = {chosen.rank for chosen in listed}
     candidates = tuple(candidate_of(chosen, question, ranks) for chosen in listed)
     targets = question.targets
@@ -137,8 +143,9 @@ def answer_plan(made: Plan, top: int | None = TOP) -> PlanAnswer:
         usd_per_hour=setup.usd_per_hour,
         utilization=setup.paid_utilization,
         output_tokens=question.load.output_tokens,
-        combination_count=len(made.rows) + len(made.rejected) - _missed(made),
+        combination_count=_tried(made),
         candidate_count=len(made.chosen),
+        lossless=lossless,
         candidates=candidates,
         rejected=tuple(rejected_row(item) for item in made.rejected),
         reason=_reason(made),
@@ -151,11 +158,18 @@ def _missed(made: Plan) -> int:
     return sum(item.kind in SERVED_TOO_SLOWLY for item in made.rejected)
 
 
+def _tried(made: Plan) -> int:
+    return len(made.rows) + len(made.rejected) - _missed(made)
+
+
 def _reason(made: Plan) -> str:
     """One line: how many combinations answer, or why none does."""
     question, setup = made.question, made.resolved.setup
     if made.chosen:
-        return f"{len(made.rows) - _missed(made)} combinations keep the targets"
+        kept, tried = len(made.rows) - _missed(made), counted(_tried(made), "combination")
+        some = "s" if kept == 1 else ""
+        timed = question.targets.ttft_s is not None or question.targets.tpot_s is not None
+        return f"{kept:,} of {tried} {f'keep{some} the targets' if timed else f'fit{some}'}"
     machine = f"{setup.system.count} x {setup.system.device_id}"
     budget, hourly = question.targets.budget_usd_per_hour, setup.usd_per_hour
     if budget is not None and hourly is not None and hourly > budget:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import fields
 from enum import StrEnum
 from typing import Annotated, Any
@@ -17,9 +16,11 @@ from kvwall.simulator.answers.plan import TOP, PlanAnswer, answer_plan
 from kvwall.simulator.answers.plan_rows import Candidate
 from kvwall.simulator.cli.options import Json, takes_inquiry
 from kvwall.simulator.cli.output import emit, milliseconds, table, three
+from kvwall.simulator.cli.plan_lines import loser_lines, pick_lines, split
 from kvwall.simulator.cli.plan_sketch import sketch
 from kvwall.simulator.inquiry import Inquiry
 from kvwall.simulator.planning.asking import Asked, ask
+from kvwall.simulator.planning.load import counted
 from kvwall.simulator.planning.make import Progress, make_plan
 from kvwall.workloads.numbers import parse_count, parse_counts, parse_tokens
 
@@ -27,8 +28,6 @@ from kvwall.workloads.numbers import parse_count, parse_counts, parse_tokens
 _PATIENCE_S = 2.0
 #: Points of a Pareto front that are worth a drawing.
 _FRONT = 6
-#: Rejections shown, one per class of reason.
-_LOSERS = {"TPOT": "misses TPOT", "TTFT": "misses TTFT", "memory": "does not fit", "quality": "quality"}
 
 
 class Objective(StrEnum):
@@ -108,7 +107,8 @@ def render(answer: PlanAnswer, screen: Console, top: int = TOP) -> None:
     """The ranked table, the arithmetic of the pick, what lost and by how much, and the flags to copy."""
     title = f"{answer.model} on {answer.gpus} x {answer.device_name}, {answer.engine}: {answer.load}"
     screen.print(Text(title, style="bold"))
-    screen.print(Text(f"{_targets(answer)}; {answer.combination_count} combinations, {answer.reason}"))
+    tried = "" if answer.candidates else f"{counted(answer.combination_count, 'combination')}, "
+    screen.print(Text(f"{_targets(answer)}; {tried}{answer.reason}"))
     if answer.candidates:
         screen.print()
         shown = [candidate for candidate in answer.candidates if candidate.rank <= top]
@@ -116,9 +116,9 @@ def render(answer: PlanAnswer, screen: Console, top: int = TOP) -> None:
         front = [candidate for candidate in answer.candidates if candidate.pareto]
         if len(front) >= _FRONT:
             screen.print(Text(sketch(front), no_wrap=True))
-        for line in _pick(answer):
+        for line in pick_lines(answer):
             screen.print(Text(line))
-    for line in _losers(answer):
+    for line in loser_lines(answer):
         screen.print(Text(line))
     for head, flags in _commands(answer):
         screen.print(Text(head))
@@ -178,12 +178,6 @@ def _short(seconds: float) -> str:
     return f"{seconds * 1e3:.0f}" if seconds >= 0.01 else f"{seconds * 1e3:.1f}"
 
 
-def split(candidate: Candidate) -> str:
-    """The degrees that are not 1, as people write them."""
-    named = [(name, getattr(candidate, name)) for name in ("tp", "pp", "dp", "ep", "attn_dp")]
-    return " ".join(f"{name}{degree}" for name, degree in named if degree > 1) or "tp1"
-
-
 def _ties(candidate: Candidate) -> str:
     """Ranks as a short list: runs of neighbours as ``2-5``."""
     runs: list[list[int]] = []
@@ -194,46 +188,3 @@ def _ties(candidate: Candidate) -> str:
             runs.append([rank])
     told = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
     return ",".join(told[:3]) + ("..." if len(told) > 3 else "")
-
-
-def _pick(answer: PlanAnswer) -> Iterator[str]:
-    """The arithmetic of the first rank, and the first that the engine offers as it is."""
-    c = answer.candidates[0]
-    per_step = f" / {c.tokens_per_step:.2f} tokens" if c.tokens_per_step != 1 else ""
-    step = f"{milliseconds(c.step_s)} ms step{per_step} (ideal {milliseconds(c.ideal_step_s)})"
-    others = f"{milliseconds(c.others_prefill_s)} ms of others' prefills ({three(c.prefill_s)} s each alone)"
-    yield f"pick: TPOT = {step} + {others} = {milliseconds(c.tpot_s.mid)} ms"
-    wait = f", {three(c.wait_s)} s of it waiting for a place" if c.wait_s else ""
-    answer_s = c.ttft_s.mid - c.wait_s + answer.output_tokens * c.tpot_s.mid
-    rate = f"{c.batch:,} in flight x {answer.output_tokens:,.0f} tokens / {three(answer_s)} s an answer"
-    yield f"      TTFT {three(c.ttft_s.mid)} s{wait}; {rate} = {three(c.tokens_per_s.mid)} tokens/s"
-    if c.usd_per_million_tokens is not None and answer.usd_per_hour is not None:
-        hourly = c.tokens_per_s.mid * 3600 / 1e6 * answer.utilization
-        paid = f" at {answer.utilization:.0%} of paid hours" if answer.utilization < 1 else ""
-        price = three(c.usd_per_million_tokens)
-        yield f"      {answer.usd_per_hour:.2f} $/h / {three(hourly)} M tokens/h{paid} = {price} $ per million tokens"
-    held = f"{c.max_concurrency.mid:,.0f} ({c.max_concurrency.low:,.0f}-{c.max_concurrency.high:,.0f})"
-    yield f"      a replica holds {held} such sequences, {c.kv_tokens.mid:,.0f} tokens of cache"
-    offered = next((other for other in answer.candidates if other.offered), None)
-    if offered is not None and offered is not c:
-        ratio = c.tokens_per_s.mid / offered.tokens_per_s.mid
-        what = f"rank {offered.rank}, {offered.scheme}, {offered.weights}, {split(offered)}"
-        yield f"best that {answer.engine} offers as it is: {what}; the pick makes {ratio:.2f} x its tokens/s"
-
-
-def _losers(answer: PlanAnswer) -> Iterator[str]:
-    """Per class of reason: how many lost, and the one that lost by least."""
-    for kind, words in _LOSERS.items():
-        lost = [row for row in answer.rejected if row.kind == kind]
-        if not lost:
-            continue
-        best = min(lost, key=lambda row: row.ratio or float("inf"))
-        where = " ".join(
-            part for part in (best.scheme, best.weights, f"tp{best.tp} pp{best.pp} dp{best.dp}") if best.tp
-        )
-        ratio = f" ({best.ratio:.2f} x its limit)" if best.ratio else ""
-        reason = best.reason.removeprefix("does not fit: ")
-        yield f"{words}: {len(lost)}, nearest {where or best.scheme}: {reason}{ratio}"
-    for row in answer.rejected:
-        if row.kind in {"architecture", "split"}:
-            yield f"cannot be: {row.reason}"

@@ -65,3 +65,36 @@ def test_errors_are_one_line(run):
         "kvwall: 'defualt' is neither a scenario nor a model; did you mean 'default'?\n",
     )
     assert run("plan", "nope.yaml") == (2, "", "kvwall: nope.yaml: cannot be read (No such file or directory)\n")
+
+
+def test_an_unknown_metric_is_refused_in_one_line(run):
+    status, _, err = run("plan", "llama-3.1-8b", "--on", "h100", "--max-quality-loss", "foo=1")
+    assert status == 2
+    assert err.startswith("kvwall: unknown metric of --max-quality-loss 'foo' (allowed: CoQA, GSM8K, ")
+    assert err.count("\n") == 1
+
+
+def test_one_of_a_kind_is_told_as_one(run):
+    asked = ("--on", "h100", "--weights", "bf16", "--schemes", "none", "--users", "1")
+    _, out, _ = run("plan", "llama-3.1-8b", *asked)
+    assert ": 1 user; 1,200 in and 300 out\nbest by cost; 1 of 1 combination fits\n" in out
+    _, out, _ = run("plan", "llama-3.1-8b", *asked, "--tpot-ms", "50")
+    assert "; 1 of 1 combination keeps the targets\n" in out
+
+
+def test_what_cannot_be_is_told_once(run):
+    asked = ("--on", "h200:8", "--users", "8", "--weights", "fp8", "--tp", "8")
+    _, out, _ = run("plan", "deepseek-r1", *asked, "--schemes", "none;kivi:bits=2;kivi:bits=4")
+    assert out.count("\ncannot be: scheme 'kivi' does not apply") == 1
+
+
+def test_a_lossy_pick_says_what_is_published_and_what_loses_nothing(run):
+    asked = ("--on", "h100:2", "--input", "32k", "--output", "500", "--weights", "bf16")
+    _, out, _ = run("plan", "llama-3.1-8b", *asked, "--schemes", "none;snapkv:budget=1024")
+    assert "quality: snapkv (budget=1024, window=32): LongBench, mean of 16 tasks 42.56 -> 41.45" in out
+    assert "\nlossless: rank " in out
+    _, out, _ = run("plan", "llama-3.1-8b", *asked, "--schemes", "fp8")
+    assert "quality: no figure is published for fp8 at these settings\nlossless: none among the candidates\n" in out
+    _, out, _ = run("plan", "llama-3.1-8b", *asked, "--schemes", "none")
+    assert "quality: " not in out
+    assert "lossless: " not in out

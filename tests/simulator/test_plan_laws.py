@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvwall.simulator.answers.fit import fit
 from kvwall.simulator.answers.plan import plan
 from kvwall.simulator.capacity import Capacity
 from kvwall.simulator.planning.asking import Asked, ask
@@ -96,6 +97,40 @@ def test_every_candidate_fits(default):
         assert bool(capacity.fits(float(row.batch[chosen.at]), float(capacity.context)))
 
 
+def test_a_prompt_that_does_not_fit_while_it_is_prefilled_is_rejected_as_by_fit():
+    asked = {"weights": "fp8", "scheme": "snapkv:budget=1024"}
+    answer = plan("llama-3.1-8b", on="rtx4090", input=120000, output=500, users=4, **asked)
+    assert not answer.candidates
+    reason = "a prompt of 120,500 tokens needs 14.71 GiB until its last chunk is prefilled, the pool has 11.46 GiB"
+    assert {(row.kind, row.reason) for row in answer.rejected} == {("memory", f"does not fit: {reason}")}
+    assert reason in fit("llama-3.1-8b", on="rtx4090", context=120500, **asked).reason
+
+
+def test_a_prompt_that_fits_while_it_is_prefilled_takes_its_room_from_the_batch():
+    asked = Asked("llama-3.1-8b", "h100", 120000, 500, weights="bf16", schemes="snapkv:budget=1024")
+    row = make_plan(ask(asked)).rows[0]
+    capacity, largest = row.capacity, float(row.batch.max())
+    assert largest < float(capacity.held(capacity.kv.mid, 120500.0))
+    assert capacity.fits(largest, 120500.0)
+    assert not capacity.fits(largest + 1, 120500.0)
+
+
+def test_without_a_price_worth_the_name_the_cheapest_is_the_fastest():
+    free = plan("llama-3.1-8b", users=8, price_usd_per_gpu_hour=0.0, **SMALL)
+    fastest = plan("llama-3.1-8b", users=8, objective="throughput", **SMALL)
+    order = [(c.scheme, c.weights, c.tp, c.pp, c.batch, c.tied_with) for c in fastest.candidates]
+    assert [(c.scheme, c.weights, c.tp, c.pp, c.batch, c.tied_with) for c in free.candidates] == order
+    assert {c.usd_per_million_tokens for c in free.candidates} == {0.0}
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_no_batch_exceeds_the_largest_of_the_engine(engine):
+    limited = plan("llama-3.1-8b", users=64, engine=engine, max_num_seqs=4, **SMALL)
+    assert limited.candidates
+    assert all(c.batch <= 4 * c.dp for c in limited.candidates)
+    assert any(c.wait_s > 0 for c in limited.candidates)
+
+
 def test_every_candidate_keeps_the_targets_and_no_time_is_below_the_bound(default_answer):
     for c in default_answer.candidates:
         assert c.tpot_s.mid <= 0.05
@@ -164,7 +199,10 @@ def test_without_users_a_plan_fills_the_machine_and_serves_one_user_a_place():
 def test_top_keeps_the_first_ranks_and_the_front():
     everything = plan("llama-3.1-8b", users=16, **SMALL)
     few = plan("llama-3.1-8b", users=16, **{**SMALL, "top": 2})
-    assert [c.rank for c in few.candidates] == [c.rank for c in everything.candidates if c.rank <= 2 or c.pareto]
+    lossless = next(c.rank for c in everything.candidates if c.scheme == "none")
+    assert few.lossless == everything.lossless == lossless
+    kept = [c.rank for c in everything.candidates if c.rank <= 2 or c.pareto or c.rank == lossless]
+    assert [c.rank for c in few.candidates] == kept
     assert few.candidate_count == len(everything.candidates)
 
 
