@@ -55,11 +55,13 @@ def priced(combination: Combination, question: Question) -> Priced | Rejected:
     d = setup.deployment
     unit = d.dp * d.attn_dp
     most = int(min(held, _MOST_SEQUENCES))
-    if setup.max_num_seqs is not None:
-        most = min(most, max(1, setup.max_num_seqs // d.attn_dp))
+    holds = f"{most * unit:,} sequences of {load.complete_context_tokens:,} tokens fit"
+    if setup.max_num_seqs is not None and setup.max_num_seqs < most:
+        # The attention groups of a replica are engines of their own, each with a largest batch.
+        most = setup.max_num_seqs
+        holds = f"--max-num-seqs {most:,} allows {most * unit:,} sequences"
     per_rank = _grid(most, unit, load.users, question.freedom.batches)
     if per_rank.size == 0:
-        holds = f"{most * unit:,} sequences of {load.complete_context_tokens:,} tokens fit"
         return combination.rejected(f"does not fit: no batch of --batch does ({holds})", "memory")
     return _price(combination, load, per_rank, capacity)
 

@@ -129,6 +129,10 @@ def test_no_batch_exceeds_the_largest_of_the_engine(engine):
     assert limited.candidates
     assert all(c.batch <= 4 * c.dp for c in limited.candidates)
     assert any(c.wait_s > 0 for c in limited.candidates)
+    groups = plan("deepseek-r1", on="h200:8", users=64, engine=engine, max_num_seqs=4, schemes="none", tp=8, top=None)
+    assert {c.attn_dp: c.batch for c in reversed(groups.candidates)} == {1: 4, 8: 32}
+    refused = plan("llama-3.1-8b", users=64, engine=engine, max_num_seqs=4, batch=[64], **SMALL)
+    assert any("--max-num-seqs 4 allows 8 sequences" in row.reason for row in refused.rejected)
 
 
 def test_every_candidate_keeps_the_targets_and_no_time_is_below_the_bound(default_answer):
