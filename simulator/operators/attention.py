@@ -42,7 +42,8 @@ def _decode(group: CacheGroup, cache: Cache, split: Split) -> Operator:
     terms += fused_terms(group, cache, split, attended)
     name = f"decode attention ({group.kind})"
     call = attention_call(group, cache, split)
-    basis = None if call is not None else _plain(group, cache, split)
+    # A kernel that reads 8 bits may have no fit where that of 16 bits has one.
+    basis = None if call is not None and call.kv_dtype == "bf16" else _plain(group, cache, split)
     return Operator(
         "attention", name, "attention", tuple(terms), group.layers, ranks=split.ranks, call=call, basis=basis
     )
