@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import replace
 from typing import ClassVar
 
@@ -21,9 +22,9 @@ class NumberFormat(Scheme):
     axes: ClassVar[frozenset[Axis]] = frozenset({"bits"})
     roles: ClassVar[frozenset[str]] = QUANTISED_ROLES
 
+    @abstractmethod
     def bits_of(self, tensor: Tensor) -> Bits:
         """The number format of the elements of ``tensor``."""
-        raise NotImplementedError
 
     def window_of(self, tensor: Tensor, stored: Numeric) -> Numeric | None:
         """Newest tokens of a segment of ``stored`` tokens that stay in 16 bits; ``None`` where there is no window."""

@@ -98,8 +98,8 @@ def _calibrated(
     The messages of a collective are part of what was measured.
     """
     alone = {id(t): prices.peaks.seconds(operator.kind, t) for t in operator.terms if t.resource not in WAITS}
-    known = operator.kind == "collective"
-    waits = [(t, prices.seconds(operator.kind, t)) for t in operator.terms if t.resource in WAITS and not known]
+    apart = [t for t in operator.terms if t.resource in WAITS and operator.kind != "collective"]
+    waits = [(t, prices.seconds(operator.kind, t)) for t in apart]
     busy: dict[Resource, Numeric] = {}
     for t in operator.terms:
         if t.compulsory and t.resource not in WAITS:

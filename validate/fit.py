@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from kvwall.hardware.calibration import KernelFit, OutOfFold
@@ -17,8 +18,8 @@ from kvwall.hardware.errors import InputError
 from kvwall.simulator.kernel_time.family import Family
 from kvwall.simulator.kernel_time.machine import Machine
 from kvwall.simulator.kernel_time.points import Points
+from kvwall.simulator.predicting.folds import fold_of
 from kvwall.simulator.traffic import Array
-from kvwall.validate.folds import Index, shape_folds
 
 #: Bounds in seconds of the regimes by ideal time: launch-bound, between, and bound by the machine.
 _REGIMES = {"below 10 us": (0.0, 10e-6), "10 to 100 us": (10e-6, 100e-6), "above 100 us": (100e-6, np.inf)}
@@ -84,7 +85,13 @@ def fit_family(family: Family, points: Points, latency_s: Array, machine: Machin
 
 
 def cross_validate(
-    family: Family, points: Points, latency_s: Array, machine: Machine, groups: Index, *, prior_sigma: float = 0.7
+    family: Family,
+    points: Points,
+    latency_s: Array,
+    machine: Machine,
+    groups: NDArray[np.int64],
+    *,
+    prior_sigma: float = 0.7,
 ) -> Array:
     """Seconds of each point as predicted by a fit to the points of all other ``groups``."""
     predicted = np.zeros(np.shape(latency_s))
@@ -104,7 +111,7 @@ def calibrate_family(
     :param date: of the fit
     :raises InputError: fewer shapes than folds, or what :func:`fit_family` refuses
     """
-    groups = shape_folds(points, folds)
+    groups = fold_of(points, folds)
     if np.unique(groups).size < 2:
         raise InputError(f"{family.name}: the points have too few shapes to hold any out")
     fit = fit_family(family, points, latency_s, machine)

@@ -40,14 +40,14 @@ class FoldParameters(Document):
     families: dict[str, tuple[dict[str, float], ...]] = Field(min_length=1)
 
 
-def fold_of(points: Points) -> NDArray[np.int64]:
-    """The fold, 0 to 4, of each point: a hash of its shape, the same on every machine and in any order of rows."""
+def fold_of(points: Points, folds: int = FOLDS) -> NDArray[np.int64]:
+    """The fold, from 0 up, of each point: a hash of its shape, the same on every machine and in any order of rows."""
     columns = np.broadcast_arrays(*(np.asarray(getattr(points, field.name), dtype=float) for field in fields(points)))
     table = np.stack([column.ravel() for column in columns], axis=1).astype("<f8") + 0.0  # -0.0 is 0.0
     shapes, inverse = np.unique(table, axis=0, return_inverse=True)
     digests = [hashlib.blake2b(shape.tobytes(), digest_size=8).digest() for shape in shapes]
-    folds = np.array([int.from_bytes(digest, "big") % FOLDS for digest in digests], dtype=np.int64)
-    return np.asarray(folds[inverse.ravel()])
+    numbers = np.array([int.from_bytes(digest, "big") % folds for digest in digests], dtype=np.int64)
+    return np.asarray(numbers[inverse.ravel()])
 
 
 def folds_of(calibration: str) -> FoldParameters | None:

@@ -10,8 +10,8 @@ from kvwall.hardware.errors import InputError
 from kvwall.simulator.kernel_time.attention import ATTENTION_FAMILIES
 from kvwall.simulator.kernel_time.machine import machine_of
 from kvwall.simulator.kernel_time.points import Points
+from kvwall.simulator.predicting.folds import fold_of
 from kvwall.validate.fit import calibrate_family, cross_validate, fit_family, residual_by_regime
-from kvwall.validate.folds import shape_folds
 
 MACHINE = machine_of(DEVICES.load("h100-sxm5-80gb"))
 FAMILY = ATTENTION_FAMILIES["decode/fa3-bf16"]
@@ -77,7 +77,7 @@ def test_a_parameter_at_its_bound_is_reported():
 
 def test_out_of_fold_predictions_come_from_fits_without_the_point():
     points, latency = measured(noise=0.0)
-    groups = shape_folds(points)
+    groups = fold_of(points)
     spoiled = latency.copy()
     spoiled[groups == 2] *= 3
     predicted = cross_validate(FAMILY, points, spoiled, MACHINE, groups)
@@ -87,9 +87,9 @@ def test_out_of_fold_predictions_come_from_fits_without_the_point():
 def test_folds_keep_duplicates_together_whatever_their_order_and_neighbours():
     points = shapes()
     twice = points.take(np.concatenate([np.arange(288), np.arange(288)[::-1]]))
-    folds = shape_folds(twice)
+    folds = fold_of(twice)
     assert np.array_equal(folds[:288], folds[288:][::-1])
-    assert np.array_equal(folds[:288], shape_folds(points))
+    assert np.array_equal(folds[:288], fold_of(points))
     assert np.bincount(folds[:288], minlength=5).min() > 30
 
 
