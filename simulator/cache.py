@@ -14,10 +14,13 @@ from typing import Literal
 import numpy as np
 
 from kvwall.hardware.dtype import Dtype
+from kvwall.simulator.execution import PLAIN, Execution
 from kvwall.simulator.traffic import Array, Numeric, Operator
 
 Place = Literal["hbm", "host", "ssd"]
-Axis = Literal["sequences", "layers", "tokens", "reads", "channels", "bits", "place"]
+Axis = Literal[
+    "shape", "sequences", "layers", "tokens", "reads", "channels", "bits", "place", "weights", "schedule"
+]  # fmt: skip
 Role = Literal["key", "value", "latent", "rope key", "index key", "page bounds", "state"]
 
 #: Roles that hold what attention reads, so that a number format or an eviction applies to them.
@@ -176,6 +179,7 @@ class Cache:
     :ivar fused: work of schemes inside the attention kernel of a group, per layer and attended token, so that it
         shrinks with whatever another scheme drops or does not read: ``(group index, operator)``
     :ivar extra_weights: parameters that schemes add to the model (16 bits each), unsplit
+    :ivar execution: how the step is run, where a scheme changes that
     :ivar claims: which scheme shrank which axis
     :ivar notes: what was assumed
     """
@@ -191,6 +195,7 @@ class Cache:
     operators: tuple[tuple[int, Operator], ...] = ()
     fused: tuple[tuple[int, Operator], ...] = ()
     extra_weights: float = 0.0
+    execution: Execution = PLAIN
     claims: tuple[tuple[Axis, str], ...] = ()
     notes: tuple[str, ...] = ()
 

@@ -8,13 +8,13 @@ from functools import cached_property
 import numpy as np
 
 from kvwall.hardware.system import System
-from kvwall.simulator.cache import Place
+from kvwall.simulator.cache import Cache, Place
 from kvwall.simulator.kept import kept_cache
 from kvwall.simulator.pool import kv_pool, loaded_weights
 from kvwall.simulator.reserve import ByteBand, Reserve, StartUp, engine_reserve, rank_shape
 from kvwall.simulator.sequence_memory import SequenceMemory
 from kvwall.simulator.traffic import Array, Numeric
-from kvwall.simulator.weights_memory import rank_weights
+from kvwall.simulator.weights_memory import RankWeights, rank_weights
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,22 @@ class Capacity(SequenceMemory):
         return loaded_weights(self.setup.engine, arithmetic, form.loaded_over_arithmetic, form.loaded_high)
 
     @cached_property
-    def weights_arithmetic_bytes(self) -> float:
-        """Parameters times bits on the fullest rank."""
+    def _probe(self) -> Cache:
+        """What the schemes do to the weights and to the step, which no length of a sequence changes."""
+        return kept_cache(self.setup.model, self.setup.stack, 1.0, 1.0)
+
+    @cached_property
+    def _rank_weights(self) -> RankWeights:
         s = self.setup
-        probe = kept_cache(s.model, s.stack, 1.0, 1.0)
+        return rank_weights(s.model, s.weights, s.deployment, self._probe.extra_weights)
+
+    @cached_property
+    def weights_arithmetic_bytes(self) -> float:
+        """Parameters times bits on the fullest rank, of those that stay on the device."""
+        s = self.setup
         adapters = s.adapters.count * 2.0 * s.adapters.parameters(s.model, s.deployment) if s.adapters else 0.0
-        return rank_weights(s.model, s.weights, s.deployment, probe.extra_weights).rank_bytes + adapters
+        layers = s.model.layers / s.deployment.pp
+        return self._rank_weights.resident_bytes(self._probe.execution, layers) + adapters
 
     @cached_property
     def reserve(self) -> Reserve:
@@ -102,7 +112,7 @@ class Capacity(SequenceMemory):
         """
         held = self._held_on_device(kv_bytes, context)
         for place in self._places_beside:
-            held = np.minimum(held, self._held_in(place_rooms(self.setup.system)[place], context, place))
+            held = np.minimum(held, self._held_in(self._rooms[place], context, place))
         return held
 
     def held_beside_prompt(self, context: Numeric, prompt: Numeric) -> Array:
@@ -128,12 +138,16 @@ class Capacity(SequenceMemory):
         return np.asarray(np.where(each > 0, np.maximum(0.0, room_bytes - shared) / np.maximum(each, 1e-9), np.inf))
 
     @cached_property
+    def _rooms(self) -> dict[Place, float]:
+        """Room for the cache outside the device, beside the weights that lie there; negative where these do not fit."""
+        rooms, (host, ssd) = place_rooms(self.setup.system), self._rank_weights.away_bytes(self._probe.execution)
+        return {"host": rooms["host"] - host, "ssd": rooms["ssd"] - ssd}
+
+    @cached_property
     def _places_beside(self) -> tuple[Place, ...]:
         """Places outside the device where the scheme keeps a part of a sequence."""
         return tuple(
-            place
-            for place in place_rooms(self.setup.system)
-            if np.any(self.sequence_bytes(float(self.context), place=place) > 0)
+            place for place in self._rooms if np.any(self.sequence_bytes(float(self.context), place=place) > 0)
         )
 
     def _held_on_device(self, kv_bytes: float, context: Numeric) -> Array:
@@ -218,7 +232,7 @@ class Capacity(SequenceMemory):
         """Bytes that a scheme keeps outside the device, and a device's part of the room there, by place."""
         return {
             place: (per_rank * self.sequence_bytes(context, sequences=per_rank, place=place), bytes_there)
-            for place, bytes_there in place_rooms(self.setup.system).items()
+            for place, bytes_there in self._rooms.items()
         }
 
 

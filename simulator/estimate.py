@@ -102,7 +102,7 @@ def estimate(setup: Setup, axes: Axes, keep_lines: bool = True) -> Estimate:
 
     :raises ForbiddenError: a scheme that the architecture forbids
     """
-    setup.stack.check(setup.model)
+    setup.stack.check(setup.architecture)
     cache, shape = rank_step(setup, axes)
     traffic = _traffic(setup, cache, shape)
     host = _host(setup, cache, shape)
@@ -153,7 +153,7 @@ def rank_step(setup: Setup, axes: Axes) -> tuple[Cache, StepShape]:
     cache = setup.stack.rewrite(dense)
     if axes.parts is not None:
         cache = averaged(cache, axes.parts)
-    passes: Numeric = 1.0
+    passes: Numeric = cache.execution.blocks
     if prefill:
         passes = np.maximum(1.0, np.ceil(resident * d.attn_dp * cache.query_tokens / setup.batched_tokens))
     up = setup.system.device.scale_up

@@ -53,7 +53,7 @@ def _variants(setup: Setup) -> Iterator[tuple[str, Setup]]:
         for scheme in _SCHEMES:
             stack = parse_stack(scheme)
             try:
-                stack.check(setup.model)
+                stack.check(setup.architecture)
             except KvwallError:
                 continue
             yield f"--scheme {scheme}", replace(setup, stack=stack)

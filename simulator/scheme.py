@@ -1,11 +1,12 @@
 """What a scheme is: a frozen set of parameters and one method that rewrites a cache.
 
 A scheme never computes time and never sees a machine. It says which axes of the cache it shrinks, what it needs of an
-architecture, and from which paper its equations are.
+architecture, and from which paper its equations are. One that changes the network itself reshapes the model instead.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from kvwall.hardware.document import Document
@@ -13,8 +14,11 @@ from kvwall.hardware.errors import ForbiddenError
 from kvwall.simulator.cache import Axis, Cache
 from kvwall.workloads.model_spec import ModelSpec
 
-#: Rewrites happen in this order whatever the order of the text: what is kept, in which form, what is read, and where.
-AXIS_ORDER: tuple[Axis, ...] = ("layers", "channels", "tokens", "bits", "reads", "sequences", "place")
+#: Rewrites happen in this order whatever the order of the text: what is kept, in which form, what is read, and where;
+#: then how the step is run.
+AXIS_ORDER: tuple[Axis, ...] = (
+    "shape", "layers", "channels", "tokens", "bits", "reads", "sequences", "place", "weights", "schedule",
+)  # fmt: skip
 
 
 class Scheme(Document):
@@ -26,6 +30,8 @@ class Scheme(Document):
     :cvar equations: the equations of what is stored, read and computed
     :cvar reference: where they are from
     :cvar drops_after_prompt: what it drops is still whole until the last chunk of a prompt is prefilled
+    :cvar excludes: schemes of other axes that it cannot be stacked with, and why
+    :cvar measured_with: schemes that it was published together with
     :cvar limits: where it does not apply and what is known to go wrong
     """
 
@@ -36,10 +42,16 @@ class Scheme(Document):
     reference: ClassVar[str]
     limits: ClassVar[tuple[str, ...]] = ()
     drops_after_prompt: ClassVar[bool] = False
+    excludes: ClassVar[Mapping[str, str]] = {}
+    measured_with: ClassVar[frozenset[str]] = frozenset()
+
+    def reshape(self, model: ModelSpec) -> ModelSpec:
+        """The architecture as this scheme changes it, before any cache exists; most change nothing."""
+        return model
 
     def rewrite(self, cache: Cache) -> Cache:
-        """The cache as this scheme keeps it."""
-        raise ForbiddenError(f"scheme {self.name!r} does not rewrite a cache")
+        """The cache as this scheme keeps it; one that only reshapes the model leaves it alone."""
+        return cache
 
     def check(self, model: ModelSpec) -> None:
         """Refuse an architecture that the scheme cannot serve.

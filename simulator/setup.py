@@ -43,13 +43,13 @@ class Setup:
     :ivar max_num_seqs: sequences of its largest batch; ``None`` for its default
     :ivar block_tokens: tokens of one cache block; ``None`` for its default
     :ivar price_usd_per_gpu_hour: ``None`` for the device's default price
-    :ivar model: the architecture, with the layer of a draft where one speculates
+    :ivar architecture: the model as published, with the layer of a draft where one speculates
     :ivar kernels: calibrated kernel times; ``None`` prices every kernel by its class
     :ivar paid_utilization: part of the paid hours that serve
     """
 
     model_name: str
-    model: ModelSpec
+    architecture: ModelSpec
     weights_name: str
     weights: WeightFormat
     system: System
@@ -70,6 +70,11 @@ class Setup:
     kernels: KernelPrices | None = None
     speculation: Speculation | None = None
     adapters: Adapters | None = None
+
+    @cached_property
+    def model(self) -> ModelSpec:
+        """The architecture as the schemes change it."""
+        return self.stack.reshape(self.architecture)
 
     @cached_property
     def memory_bytes(self) -> float:

@@ -7,6 +7,7 @@ import pkgutil
 from dataclasses import dataclass, replace
 from functools import cache as remember
 from importlib.metadata import entry_points
+from itertools import combinations
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -76,6 +77,22 @@ class Stack:
         """The stack as it acts while a prompt is prefilled: without what drops tokens only afterwards."""
         return Stack(tuple(scheme for scheme in self.schemes if not scheme.drops_after_prompt))
 
+    @property
+    def unmeasured(self) -> str | None:
+        """What no publication has measured together, of a stack of several schemes."""
+        apart = [
+            f"{a.name} with {b.name}"
+            for a, b in combinations(self.schemes, 2)
+            if b.name not in a.measured_with and a.name not in b.measured_with
+        ]
+        return f"nobody published {', '.join(apart)}: the stack is computed, not measured" if apart else None
+
+    def reshape(self, model: ModelSpec) -> ModelSpec:
+        """``model`` as the schemes of the stack change it."""
+        for scheme in self.schemes:
+            model = scheme.reshape(model)
+        return model
+
     def check(self, model: ModelSpec) -> None:
         """Refuse a scheme that the architecture forbids.
 
@@ -89,7 +106,7 @@ class Stack:
         for scheme in self.schemes:
             claims = tuple((axis, scheme.name) for axis in sorted(scheme.axes))
             cache = replace(scheme.rewrite(cache), claims=(*cache.claims, *claims))
-        return cache
+        return cache.noting(self.unmeasured) if self.unmeasured else cache
 
 
 def parse_stack(text: str, kv_dtype: str | None = None) -> Stack:
@@ -97,7 +114,7 @@ def parse_stack(text: str, kv_dtype: str | None = None) -> Stack:
 
     :raises InputError: an option that the scheme does not have, or a value that it does not allow
     :raises UnknownNameError: no such scheme
-    :raises ForbiddenError: two schemes on one axis
+    :raises ForbiddenError: two schemes on one axis, or two that exclude each other
     """
     schemes = [_parse_scheme(part.strip(), text) for part in text.split("+") if canonical(part) != "none"]
     where = f"scheme {shortened(text)}"
@@ -113,7 +130,17 @@ def parse_stack(text: str, kv_dtype: str | None = None) -> Stack:
             if axis in taken:
                 raise ForbiddenError(f"{where}: both {taken[axis]!r} and {scheme.name!r} shrink the {axis}")
             taken[axis] = scheme.name
+    _refuse_excluded(schemes, where)
     return Stack(tuple(sorted(schemes, key=lambda scheme: (scheme.stage, scheme.name))))
+
+
+def _refuse_excluded(schemes: list[Scheme], where: str) -> None:
+    """Refuse two schemes that cannot be had together although they shrink different axes."""
+    for scheme in schemes:
+        for other in schemes:
+            if other.name in scheme.excludes:
+                reason = scheme.excludes[other.name]
+                raise ForbiddenError(f"{where}: {scheme.name!r} cannot be stacked with {other.name!r}: {reason}")
 
 
 def _parse_scheme(text: str, stack: str) -> Scheme:

@@ -11,6 +11,7 @@ from kvwall.simulator.deployment import Deployment
 from kvwall.simulator.linears import attention_linears, feed_forward_linears, head_linear
 from kvwall.simulator.operators.attention import attention_operators
 from kvwall.simulator.operators.collective import Link, Ring, all_reduce, all_to_all, send_receive
+from kvwall.simulator.operators.execution import beside, loaded_weights
 from kvwall.simulator.operators.forward import elementwise, embed, feed_forward_operators, sample
 from kvwall.simulator.operators.fused import shard
 from kvwall.simulator.operators.linear import Arithmetic, product
@@ -71,7 +72,8 @@ def step_traffic(cache: Cache, shape: StepShape) -> Traffic:
     operators += _attention(cache, shape, attention_tokens)
     operators += _scheme_operators(cache, shape)
     operators += _feed_forward(shape, tokens)
-    operators += _network(shape, attention_tokens, tokens)
+    operators += loaded_weights(operators, cache.execution, shape.ranks)
+    operators += beside(_network(shape, attention_tokens, tokens), cache.execution)
     operators += _head(cache, shape)
     return Traffic(tuple(operators), cache.notes)
 

@@ -73,7 +73,7 @@ Tally = Literal["", "weights", "kv read", "kv written"]
 Kind = Literal["gemm", "experts", "attention", "elementwise", "collective", "copy", "host"]
 
 #: Operators on one stream run one after another; streams run side by side.
-Stream = Literal["compute", "copy in", "copy out"]
+Stream = Literal["compute", "copy in", "copy out", "network"]
 
 _FUNCTIONS: dict[str, Any] = {
     "__builtins__": {},

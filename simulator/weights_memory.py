@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kvwall.simulator.deployment import Deployment
+from kvwall.simulator.execution import Execution
 from kvwall.simulator.linears import (
     Linear,
     attention_linears,
@@ -35,6 +36,19 @@ class RankWeights:
     def rank_bytes(self) -> float:
         """Resident on the fullest rank."""
         return self.layers_bytes + self.ends_bytes + self.extra_bytes
+
+    def resident_bytes(self, execution: Execution, layers: float) -> float:
+        """What of the fullest rank stays on the device, with the buffer of the layers that are loaded in turn.
+
+        :param layers: layers of the rank's stage
+        """
+        away = execution.weights_away
+        buffered = min(1.0, execution.buffered_layers / layers) * away
+        return self.rank_bytes - self.layers_bytes * (away - buffered)
+
+    def away_bytes(self, execution: Execution) -> tuple[float, float]:
+        """What of the fullest rank lies in host memory and on drives."""
+        return self.layers_bytes * execution.weights_on_host, self.layers_bytes * execution.weights_on_ssd
 
 
 def stage_share(layers: int, pp: int) -> float:

@@ -90,7 +90,7 @@ def answer_compare(
     for text in schemes:
         stack = parse_stack(text)
         try:
-            stack.check(setup.model)
+            stack.check(setup.architecture)
         except ForbiddenError as refusal:
             rows.append(RefusedRow(scheme=stack.text, refused=str(refusal)))
             continue

@@ -77,6 +77,7 @@ def need(
     form = WEIGHTS.load(weights_name)
     stack = parse_stack(scheme, kv_dtype)
     stack.check(spec)
+    spec = stack.reshape(spec)
     contexts = np.array([float(context), float(context) + 1e6, float(context) + 1e6 + 27_720 * 128.0])
     cache = stack.rewrite(dense_cache(spec, float(users), contexts))
     per_user, near, far = (number(value) for value in np.broadcast_to(cache.stored_bytes(), contexts.shape))

@@ -138,7 +138,7 @@ def combinations(base: Setup, question: Question) -> Iterator[Combination | Reje
     for text in texts:
         stack = parse_stack(text)
         try:
-            stack.check(base.model)
+            stack.check(base.architecture)
         except ForbiddenError as error:
             yield Rejected(str(error), "architecture", scheme=stack.text)
             continue

@@ -1,0 +1,42 @@
+"""How a step is run, where a scheme changes that: where weights lie, what hides, what part of a device it has.
+
+A scheme that moves weights, hides collectives or shares the device with another phase rewrites this description as
+it rewrites the cache; nothing here knows a machine or a second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What a step does otherwise than a plain engine.
+
+    :ivar weights_on_host: part of the layers' weights that lies in host memory and crosses the host link in a step
+    :ivar weights_on_ssd: part of them that lies on drives, and crosses the host link after them
+    :ivar blocks: parts that a decode batch is cut into on the device; each reads the weights there again, while one
+        load from elsewhere serves all (zig-zag schedule)
+    :ivar buffered_layers: layers whose weights the device holds at once where weights lie elsewhere
+    :ivar hidden_all_reduce: the all-reduce of a block runs beside the next block instead of before it
+    :ivar split_vocabulary: the embedding and the LM head are cut over the pipeline's stages instead of the ends
+    :ivar compute_share: part of the device's multiprocessors that the step may use
+    :ivar memory_share: part of the memory bandwidth that is left to it by what runs beside it
+    """
+
+    weights_on_host: float = 0.0
+    weights_on_ssd: float = 0.0
+    blocks: float = 1.0
+    buffered_layers: float = 2.0
+    hidden_all_reduce: bool = False
+    split_vocabulary: bool = False
+    compute_share: float = 1.0
+    memory_share: float = 1.0
+
+    @property
+    def weights_away(self) -> float:
+        """Part of the layers' weights that does not stay on the device."""
+        return self.weights_on_host + self.weights_on_ssd
+
+
+PLAIN = Execution()

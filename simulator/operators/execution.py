@@ -1,0 +1,47 @@
+"""What a step pays where a scheme changes how it is run: weights that come from elsewhere, collectives that hide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from kvwall.simulator.execution import Execution
+from kvwall.simulator.traffic import Numeric, Operator, term
+
+_OFFLOAD = "Sheng et al. 2023, FlexGen, arXiv 2303.06865, section 4: weights of the next layer load under this one"
+
+#: Collectives that a residual stream can run ahead of; a dispatch of tokens to experts is waited for.
+_HIDDEN = "all-reduce"
+
+
+def loaded_weights(operators: Sequence[Operator], execution: Execution, ranks: Numeric) -> list[Operator]:
+    """The copy of those weights of the layers that do not stay on the device, beside the computation.
+
+    :param operators: the step so far; what its layers read of the weights is what must be there
+    """
+    if not execution.weights_away:
+        return []
+    read: Numeric = sum(
+        (t.amount for o in operators if o.owner in {"attention", "feed-forward"} for t in o.terms
+         if t.tally == "weights"),
+        start=np.float64(0.0),
+    )  # fmt: skip
+    terms = [
+        term("load weights", "host link in", "W * (h + s) / x", _OFFLOAD, W=read, h=execution.weights_on_host,
+             s=execution.weights_on_ssd, x=execution.blocks),
+        term("stage weights", "hbm", "W * (h + s) / x", _OFFLOAD, compulsory=False, W=read,
+             h=execution.weights_on_host, s=execution.weights_on_ssd, x=execution.blocks),
+    ]  # fmt: skip
+    if execution.weights_on_ssd:
+        terms.append(term("read weights", "ssd", "W * s / x", _OFFLOAD, W=read, s=execution.weights_on_ssd,
+                          x=execution.blocks))  # fmt: skip
+    return [Operator("weights", "load weights", "copy", tuple(terms), 0, "copy in", ranks)]
+
+
+def beside(collectives: Sequence[Operator], execution: Execution) -> list[Operator]:
+    """``collectives`` on a stream of their own where the all-reduce of a block hides under the next block."""
+    if not execution.hidden_all_reduce:
+        return list(collectives)
+    return [replace(o, stream="network") if _HIDDEN in o.name else o for o in collectives]
