@@ -8,6 +8,7 @@ names the file, the key, the value and what is allowed.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,11 +65,16 @@ def _short_integer(loader: Any, node: yaml.ScalarNode) -> Any:
 
 _StrictLoader.add_constructor("tag:yaml.org,2002:int", _short_integer)
 
-# A date stays the text that was written: every date here is for people to read.
+# A date stays the text that was written: every date here is for people to read. So does ``on``, which is a word here;
+# true and false alone are truth values, as in YAML 1.2.
+_TEXT_TAGS = frozenset({"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool"})
 _StrictLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _TEXT_TAGS]
     for first, resolvers in _Loader.yaml_implicit_resolvers.items()
 }
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 
 
 class _DuplicateKeyError(Exception):
