@@ -21,7 +21,7 @@ Place = Literal["hbm", "host", "ssd"]
 Axis = Literal[
     "shape", "sequences", "layers", "tokens", "reads", "channels", "bits", "place", "weights", "schedule"
 ]  # fmt: skip
-Role = Literal["key", "value", "latent", "rope key", "index key", "page bounds", "state"]
+Role = Literal["key", "value", "latent", "rope key", "index key", "page bounds", "landmark", "state"]
 
 #: Roles that hold what attention reads, so that a number format or an eviction applies to them.
 CONTENT_ROLES: frozenset[str] = frozenset({"key", "value", "latent", "rope key"})
@@ -89,6 +89,7 @@ class Tensor:
     :ivar segments: its tokens, oldest first
     :ivar divisible: the tensor splits evenly over any number of ranks (recurrent state)
     :ivar owner: the scheme that added it, or ``"model"``
+    :ivar grows: a decode step appends its new tokens; false for what a prefill makes once
     """
 
     role: Role
@@ -97,6 +98,7 @@ class Tensor:
     segments: tuple[Segment, ...]
     divisible: bool = False
     owner: str = "model"
+    grows: bool = True
 
     @property
     def elements(self) -> float:
@@ -178,6 +180,9 @@ class Cache:
     :ivar operators: work of schemes that runs as kernels of its own, unsplit (``ranks`` is the shards it splits over)
     :ivar fused: work of schemes inside the attention kernel of a group, per layer and attended token, so that it
         shrinks with whatever another scheme drops or does not read: ``(group index, operator)``
+    :ivar beside_copies: work of schemes that runs while a group's tokens cross the host link, all layers, unsplit:
+        ``(group index, operator)``
+    :ivar workspace: bytes that a step needs on the device for each of its sequences, one copy for all layers
     :ivar extra_weights: parameters that schemes add to the model (16 bits each), unsplit
     :ivar execution: how the step is run, where a scheme changes that
     :ivar claims: which scheme shrank which axis
@@ -194,6 +199,8 @@ class Cache:
     shared_prefix: Numeric = 0.0
     operators: tuple[tuple[int, Operator], ...] = ()
     fused: tuple[tuple[int, Operator], ...] = ()
+    beside_copies: tuple[tuple[int, Operator], ...] = ()
+    workspace: Numeric = 0.0
     extra_weights: float = 0.0
     execution: Execution = PLAIN
     claims: tuple[tuple[Axis, str], ...] = ()

@@ -60,9 +60,14 @@ class Scheme(Document):
         """
 
     @property
+    def shrinks(self) -> frozenset[Axis]:
+        """The axes that it shrinks with its options; those of the class unless an option adds one."""
+        return self.axes
+
+    @property
     def stage(self) -> int:
         """When the rewrite happens, by the first axis it shrinks."""
-        return min((AXIS_ORDER.index(axis) for axis in self.axes), default=0)
+        return min((AXIS_ORDER.index(axis) for axis in self.shrinks), default=0)
 
     @property
     def text(self) -> str:

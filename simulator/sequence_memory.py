@@ -63,7 +63,8 @@ class SequenceMemory:
             for tensor in group.tensors:
                 share = tensor.share(s.deployment.attention_tp) / (1 if tensor.divisible else s.deployment.dcp)
                 total = total + group.layers * share * tensor.stored_bytes(place)
-        return np.asarray(total * stage_share(s.model.layers, s.deployment.pp))
+        staged = total * stage_share(s.model.layers, s.deployment.pp)
+        return np.asarray(staged + (cache.workspace if place == "hbm" else 0.0))
 
     @cached_property
     def bytes_per_token(self) -> float:

@@ -100,11 +100,12 @@ class Stack:
         """
         for scheme in self.schemes:
             scheme.check(model)
+            model = scheme.reshape(model)
 
     def rewrite(self, cache: Cache) -> Cache:
         """``cache`` after all rewrites."""
         for scheme in self.schemes:
-            claims = tuple((axis, scheme.name) for axis in sorted(scheme.axes))
+            claims = tuple((axis, scheme.name) for axis in sorted(scheme.shrinks))
             cache = replace(scheme.rewrite(cache), claims=(*cache.claims, *claims))
         return cache.noting(self.unmeasured) if self.unmeasured else cache
 
@@ -126,7 +127,7 @@ def parse_stack(text: str, kv_dtype: str | None = None) -> Stack:
             raise type(error)(f"--kv-dtype: {error}") from None
     taken: dict[Axis, str] = {}
     for scheme in schemes:
-        for axis in scheme.axes:
+        for axis in sorted(scheme.shrinks):
             if axis in taken:
                 raise ForbiddenError(f"{where}: both {taken[axis]!r} and {scheme.name!r} shrink the {axis}")
             taken[axis] = scheme.name

@@ -86,6 +86,8 @@ def _read(tensor: Tensor, segment: Segment, group: CacheGroup, cache: Cache, spl
 
 def _write(tensor: Tensor, group: CacheGroup, cache: Cache, split: Split) -> list[Term]:
     """The new tokens of a step go into the newest segment; a window passes as many on to the older one."""
+    if not tensor.grows:
+        return []
     return [
         term(f"write {tensor.role}", "hbm", "L * e * b / 8 * B * m", _READ, tally="kv written",
              L=group.layers, e=split.elements(tensor), b=_written_bits(tensor), B=cache.batch, m=cache.query_tokens)

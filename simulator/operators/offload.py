@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from kvwall.simulator.cache import Cache, CacheGroup, Segment, Tensor
-from kvwall.simulator.operators.fused import fused_terms
+from kvwall.simulator.operators.fused import fused_terms, shard
 from kvwall.simulator.operators.prefill import earlier_tokens
 from kvwall.simulator.operators.split import Split, attended_on_host
 from kvwall.simulator.segments import part_of
@@ -24,7 +24,7 @@ def offload_operators(group: CacheGroup, cache: Cache, split: Split) -> list[Ope
     for tensor in group.tensors:
         away = [s for s in tensor.segments if s.place != "hbm" and s.attend_on == "device"]
         operators += [_streamed(tensor, segment, group, cache, split) for segment in away]
-        if away:
+        if away and tensor.grows:
             operators.append(_written_back(tensor, group, cache, split))
     if any(s.attend_on == "host" for t in group.tensors for s in t.segments):
         operators += [_on_host(group, cache, split), _exchange(group, cache, split)]
@@ -44,6 +44,8 @@ def _streamed(tensor: Tensor, segment: Segment, group: CacheGroup, cache: Cache,
     terms = [_moved(f"load {tensor.role}", "host link in", tensor, segment, group, cache, split)]
     if segment.place == "ssd":
         terms.append(_moved(f"read {tensor.role} from SSD", "ssd", tensor, segment, group, cache, split))
+    beside = [o for index, o in cache.beside_copies if index == group.index]
+    terms += [shard(t, 1.0 / split.tp / split.dcp) for o in beside for t in o.terms]
     stream: Stream = "copy in" if group.reads_known else "compute"
     return Operator("offload", f"stream {tensor.role}", "copy", tuple(terms), group.layers, stream, split.ranks)
 

@@ -64,9 +64,12 @@ def earlier_tokens(group: CacheGroup, cache: Cache) -> Numeric:
 
 def _moves(tensor: Tensor, group: CacheGroup, cache: Cache, split: Split) -> list[Term]:
     width: Symbols = {"L": group.layers, "e": split.elements(tensor), "B": cache.batch}
+    earlier = earlier_tokens(group, cache)
+    if not tensor.grows:  # what a prefill makes once, such as a factor, has rows of its own
+        earlier = np.minimum(earlier, sum((s.stored for s in tensor.segments), start=np.float64(0.0)))
     terms = [
         term(f"read earlier {tensor.role}", "hbm", "L * e * d * b / 8 * B * p", _READ, tally="kv read",
-             b=tensor.segments[0].bits.effective, d=split.dcp, p=earlier_tokens(group, cache), **width)
+             b=tensor.segments[0].bits.effective, d=split.dcp, p=earlier, **width)
     ]  # fmt: skip
     left: Numeric = cache.query_tokens
     for segment in reversed(tensor.segments):

@@ -65,6 +65,10 @@ def _measures_of(found: Estimate) -> dict[str, Any]:
          if line.term.resource == "matrix" and "attention (" in line.operator),
         start=np.float64(0.0),
     )  # fmt: skip
+    made["terms"] = {}
+    for line in found.lines:
+        amount = made["terms"].get(line.term.name, 0.0)
+        made["terms"][line.term.name] = amount + line.term.amount * line.ranks
     made["host_dram_bytes"] = _resource(found, "host dram")
     made["host_flops"] = _resource(found, "host compute")
     made["ssd_bytes"] = _resource(found, "ssd")

@@ -47,7 +47,9 @@ def test_hand_derived_case(case: dict[str, Any], measure: Any) -> None:
     if axes.phase == "prefill":
         found["extra_matrix_flops"] = found["matrix_flops"] - dense["matrix_flops"]
     for name, expected in case["expect"].items():
-        if name == "ideal_ms":
+        if name.startswith("term "):
+            assert found["terms"][name.removeprefix("term ")] == pytest.approx(expected, rel=1e-9), case["derivation"]
+        elif name == "ideal_ms":
             digits = len(str(expected).partition(".")[2])
             assert f"{found['ideal_s'] * 1e3:.{digits}f}" == str(expected), case["derivation"]
         else:
@@ -93,8 +95,9 @@ def test_stronger_never_takes_more(name: str, model: str, setup_of: Any, measure
 def test_strengths_really_differ(name: str, setup_of: Any, measures_of: Any) -> None:
     strengths = FILES[name]["strengths"]
     axes = Axes(8.0, 32768.0)
+    model = next(m for m in MODELS if all(allowed(scheme, m) for scheme in strengths["weak_to_strong"]))
     found = [
-        measures_of(estimate(setup_of(scheme=scheme, engine="none"), axes))[strengths["measure"]]
+        measures_of(estimate(setup_of(model, scheme, engine="none"), axes))[strengths["measure"]]
         for scheme in strengths["weak_to_strong"]
     ]
     assert sorted(found, reverse=True) == found
