@@ -138,6 +138,7 @@ class Engine(Document):
     :ivar unified_pages: whether layers of all kinds share one page size and one pool of blocks
     :ivar window_spare_blocks: blocks that a bounded layer keeps beyond its window and one pass
     :ivar state_pages_per_sequence: state pages that one sequence of a hybrid model takes
+    :ivar appends: whether a new token goes into room set aside, or a decode step copies the whole cache to add it
     :ivar state_pool_ratio: bytes of the pool of recurrent states over bytes of the token pool, where they are apart
     """
 
@@ -159,6 +160,7 @@ class Engine(Document):
     unified_pages: bool = False
     window_spare_blocks: int = Field(0, ge=0, le=1)
     state_pages_per_sequence: float = Field(1.0, ge=1)
+    appends: Literal["in place", "concat"] = "in place"
     state_pool_ratio: float = Field(0.0, ge=0)
     scheduler: Scheduler
     host: HostTime

@@ -11,7 +11,9 @@ import numpy as np
 from kvwall.simulator.adapters import adapter_operator
 from kvwall.simulator.cache import Cache
 from kvwall.simulator.dense import dense_cache
+from kvwall.simulator.operators.append import concatenations
 from kvwall.simulator.operators.forward import host_work
+from kvwall.simulator.operators.split import Split
 from kvwall.simulator.prices import LEVELS, Level, Prices
 from kvwall.simulator.ragged import averaged
 from kvwall.simulator.roofline import PricedTerm, price
@@ -163,13 +165,16 @@ def rank_step(setup: Setup, axes: Axes) -> tuple[Cache, StepShape]:
 
 
 def _traffic(setup: Setup, cache: Cache, shape: StepShape) -> Traffic:
-    """All operators on the devices, with those of a draft and of adapters."""
+    """All operators on the devices, with those of a draft, of adapters and of an engine that copies to append."""
     traffic = step_traffic(cache, shape)
     extra: list[Operator] = []
     if setup.speculation is not None and not cache.prefill:
         draft, d = setup.speculation, setup.deployment
         again = draft_cache_bytes(cache, d) if draft.layers else 0.0
         extra.append(draft_operator(draft, setup.model, shape.arithmetic, d, shape.ranks, again))
+    if setup.engine.appends == "concat":
+        d = setup.deployment
+        extra += concatenations(cache, Split(d.attention_tp, d.dcp, shape.ranks))
     if setup.adapters is not None:
         tokens = cache.batch * cache.query_tokens
         extra.append(adapter_operator(setup.adapters, setup.model, setup.deployment, cache.batch, tokens, shape.ranks))

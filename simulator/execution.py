@@ -22,6 +22,7 @@ class Execution:
     :ivar split_vocabulary: the embedding and the LM head are cut over the pipeline's stages instead of the ends
     :ivar compute_share: part of the device's multiprocessors that the step may use
     :ivar memory_share: part of the memory bandwidth that is left to it by what runs beside it
+    :ivar own_appends: the scheme's own code appends to the cache, whatever the engine does; it charges what that moves
     """
 
     weights_on_host: float = 0.0
@@ -32,6 +33,7 @@ class Execution:
     split_vocabulary: bool = False
     compute_share: float = 1.0
     memory_share: float = 1.0
+    own_appends: bool = False
 
     @property
     def weights_away(self) -> float:
