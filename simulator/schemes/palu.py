@@ -155,8 +155,8 @@ class Palu(Scheme):
         if self.kernel == "public":
             # fp16 logits written, read and widened to fp32 for the softmax, written again and read by the product.
             terms.append(
-                term("move attention logits", "hbm", "8 * H * B * m", f"{self.reference}: abx, softmax and matmul kernels",
-                     compulsory=False, H=group.q_heads, B=cache.batch, m=cache.query_tokens)
+                term("move attention logits", "hbm", "8 * H * B * m", self.reference, compulsory=False,
+                     H=group.q_heads, B=cache.batch, m=cache.query_tokens)
             )  # fmt: skip
         return Operator("palu", "rebuild keys", "attention", tuple(terms))
 
