@@ -21,7 +21,10 @@ Place = Literal["hbm", "host", "ssd"]
 Axis = Literal[
     "shape", "sequences", "layers", "tokens", "reads", "channels", "bits", "place", "weights", "schedule"
 ]  # fmt: skip
-Role = Literal["key", "value", "latent", "rope key", "index key", "page bounds", "landmark", "state"]
+Role = Literal[
+    "key", "value", "latent", "rope key", "index key", "page bounds", "landmark", "state",
+    "scores", "channel scales",
+]  # fmt: skip
 
 #: Roles that hold what attention reads, so that a number format or an eviction applies to them.
 CONTENT_ROLES: frozenset[str] = frozenset({"key", "value", "latent", "rope key"})
@@ -37,6 +40,7 @@ class Bits:
     :ivar zero: bits of one group's zero point
     :ivar group: elements that share them; 0 when the whole tensor does, so that the metadata weighs nothing
     :ivar dequantise_flops: FLOP per element that no kernel avoids (one FMA for a grouped scale)
+    :ivar sparse: bits per element of values that are kept apart as a sparse matrix, indices included
     :ivar unpack_flops: further vector work per element: shift, mask, convert (estimate)
     :ivar native: dtype in which a matrix unit takes the codes as they are, if any
     """
@@ -49,11 +53,12 @@ class Bits:
     dequantise_flops: float = 0.0
     unpack_flops: float = 0.0
     native: Dtype | None = None
+    sparse: float = 0.0
 
     @property
     def effective(self) -> float:
-        """Stored bits per element, metadata included: ``payload + (scale + zero) / group``."""
-        return self.payload + ((self.scale + self.zero) / self.group if self.group else 0.0)
+        """Stored bits per element, metadata included: ``payload + sparse + (scale + zero) / group``."""
+        return self.payload + self.sparse + ((self.scale + self.zero) / self.group if self.group else 0.0)
 
 
 SIXTEEN_BITS = Bits()
@@ -140,6 +145,7 @@ class CacheGroup:
     :ivar value_dim: channels of one value head
     :ivar hidden_size: width of the layer's input
     :ivar prefill_dims: key and value channels of a head in prefill, where latents are expanded
+    :ivar prefill_share: part of a prompt's tokens over which prefill attention runs, as queries and as keys
     :ivar indexer: heads (mean over the layers) and channels of the indexer that chooses what is read
     :ivar index_top_k: tokens that an indexer lets one query read
     """
@@ -159,6 +165,7 @@ class CacheGroup:
     prefill_dims: tuple[int, int] = (0, 0)
     indexer: tuple[float, int] = (0.0, 0)
     index_top_k: int | None = None
+    prefill_share: float = 1.0
 
     def stored_bytes(self, place: Place | None = None) -> Numeric:
         """Bytes of one sequence in all layers of the group, on an unsplit model."""

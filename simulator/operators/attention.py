@@ -96,7 +96,7 @@ def _write(tensor: Tensor, group: CacheGroup, cache: Cache, split: Split) -> lis
 
 def _written_bits(tensor: Tensor) -> Numeric:
     """Bits written per element of one new token."""
-    own = [segment for segment in tensor.segments if segment.label != "shared prefix"]
+    own = [segment for segment in tensor.segments if segment.label not in {"shared prefix", "sinks"}]
     newest = own[-1]
     if tensor.role == "page bounds":
         return 2 * newest.bits.effective  # read, compare, write back

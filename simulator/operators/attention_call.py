@@ -17,7 +17,7 @@ def attention_call(group: CacheGroup, cache: Cache, split: Split) -> KernelCall 
     """The attention of ``group`` as one kernel a layer; ``None`` where a scheme makes it another kernel."""
     kv_dtype = _kv_dtype(group)
     plain = group.reads_known and not any(index == group.index for index, _ in cache.fused)
-    if kv_dtype is None or not plain or split.dcp > 1 or group.indexer[0]:
+    if kv_dtype is None or not plain or group.prefill_share < 1 or split.dcp > 1 or group.indexer[0]:
         return None
     latent = group.kind == "mla"
     kernel = ("mla_" if latent else "") + ("prefill" if cache.prefill else "decode") + ("" if latent else "_attention")

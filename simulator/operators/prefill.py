@@ -86,7 +86,7 @@ def _moves(tensor: Tensor, group: CacheGroup, cache: Cache, split: Split) -> lis
 
 
 def _flops(group: CacheGroup, cache: Cache, split: Split) -> list[Term]:
-    q, n = cache.query_tokens, cache.context
+    q, n = cache.query_tokens * group.prefill_share, cache.context * group.prefill_share
     shape: Symbols = {"L": group.layers, "H": split.queries(group), "B": cache.batch}
     # A prefill of a latent cache expands keys and values, so its products are those of ordinary heads.
     k, v = group.prefill_dims
