@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from kvwall.simulator.traffic import Array, Numeric
 from kvwall.workloads.model_spec import HeadAttention, LatentAttention, LinearState, ModelSpec
 
 _BYTES = Bits("bytes", payload=8.0)
+_FP32 = Bits("fp32", payload=32.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,10 @@ def dense_cache(
     resident: Numeric | None = None,
     paging: Paging = EXACT,
 ) -> Cache:
-    """The cache of ``batch`` sequences of ``context`` tokens, keys and values at 16 bits.
+    """The cache of ``batch`` sequences of ``context`` tokens, keys and values as the model makes them (16 bits).
 
     :param model: the architecture
-    :param batch: sequences of one replica
+    :param batch: sequences of one replica, as requests count; guidance runs each of them more than once
     :param context: tokens cached per sequence; broadcasts against ``batch``
     :param generated: tokens of the context that were generated
     :param query_tokens: new tokens per sequence in this step
@@ -73,16 +74,18 @@ def dense_cache(
     for index, group in enumerate(model.attention):
         if isinstance(group, HeadAttention):
             groups.append(_heads(index, group, tokens, model.hidden_size, paging))
+            if model.scales and not prefill:  # the tokens of one scale see each other as well
+                groups[-1] = replace(groups[-1], attended=groups[-1].attended + query_tokens)
         elif isinstance(group, LatentAttention):
             groups.append(_latent(index, group, paging.tokens(tokens), model.hidden_size))
         else:
             groups.append(_state(index, group, paging))
     return Cache(
         groups=tuple(groups),
-        batch=batch,
+        batch=batch * model.guidance,
         context=tokens,
         generated=np.asarray(generated, dtype=np.float64),
-        resident=batch if resident is None else resident,
+        resident=(batch if resident is None else resident) * model.guidance,
         query_tokens=query_tokens,
         prefill=prefill,
     )
@@ -94,8 +97,9 @@ def _heads(index: int, group: HeadAttention, tokens: Array, hidden: int, paging:
     if group.kind == "chunked" and group.window is not None:
         attended = (tokens - 1) % group.window + 1
     segment = Segment("tokens", stored=kept, read=np.minimum(attended, kept))
+    key = replace(segment, bits=_FP32) if group.key_bits == 32 else segment
     tensors = (
-        Tensor("key", group.kv_heads, group.head_dim, (segment,)),
+        Tensor("key", group.kv_heads, group.head_dim, (key,)),
         Tensor("value", group.kv_heads, group.value_dim, (segment,)),
     )
     return CacheGroup(

@@ -207,7 +207,7 @@ def stored_bytes(setup: Setup, cache: Cache) -> Numeric:
         for tensor in group.tensors:
             copies = tensor.share(d.attention_tp) * d.attention_tp / (1 if tensor.divisible else d.dcp)
             total = total + group.layers * tensor.stored_bytes() * copies
-    return total
+    return total * setup.model.guidance
 
 
 def _joules(setup: Setup, traffic: Traffic, step_s: Numeric) -> Numeric:

@@ -49,7 +49,7 @@ class SequenceMemory:
     def sequence_bytes(
         self, context: Numeric, paging: Paging | None = None, sequences: Numeric = 1.0, place: Place = "hbm"
     ) -> Array:
-        """Memory in ``place`` of one of ``sequences`` sequences of ``context`` tokens, on the fullest rank, in blocks.
+        """Memory in ``place`` of one of ``sequences`` requests of ``context`` tokens, on the fullest rank, in blocks.
 
         :param context: tokens per sequence
         :param paging: blocks to round to; the engine's unless given
@@ -64,7 +64,7 @@ class SequenceMemory:
                 share = tensor.share(s.deployment.attention_tp) / (1 if tensor.divisible else s.deployment.dcp)
                 total = total + group.layers * share * tensor.stored_bytes(place)
         staged = total * stage_share(s.model.layers, s.deployment.pp)
-        return np.asarray(staged + (cache.workspace if place == "hbm" else 0.0))
+        return np.asarray(s.model.guidance * (staged + (cache.workspace if place == "hbm" else 0.0)))
 
     @cached_property
     def bytes_per_token(self) -> float:

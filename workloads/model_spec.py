@@ -29,6 +29,7 @@ class HeadAttention(Document):
     value_head_dim: Count | None = None
     window: Count | None = None
     kv_layers: Count | None = None
+    key_bits: Literal[16, 32] = Field(16, description="bits of one cached key channel before any scheme")
     qkv_bias: bool = False
     output_bias: bool = False
     qk_norm: bool = Field(False, description="one norm vector of head_dim for the queries and one for the keys")
@@ -60,8 +61,8 @@ class HeadAttention(Document):
 
     @property
     def cached_values_per_token(self) -> int:
-        """Values that one layer with a cache keeps of one token: keys and values of all KV heads."""
-        return self.kv_heads * (self.head_dim + self.value_dim)
+        """Values of 16 bits that one layer with a cache keeps of one token: keys and values of all KV heads."""
+        return self.kv_heads * (self.head_dim * self.key_bits // 16 + self.value_dim)
 
 
 class Indexer(Document):
@@ -199,6 +200,10 @@ class ModelSpec(Document):
     attention: tuple[AttentionGroup, ...]
     feed_forward: tuple[FeedForwardGroup, ...] = ()
     extra: ExtraParameters | None = None
+    scales: tuple[Count, ...] = Field(
+        (), description="tokens of each scale of a visual model: one pass makes a scale, whose tokens see each other"
+    )
+    guidance: Count = Field(1, description="sequences that one request runs as: 2 under classifier-free guidance")
     mtp_layers: CountOrZero = Field(0, description="multi-token-prediction layers shipped with the model")
     published: Published | None = None
     notes: tuple[str, ...] = ()

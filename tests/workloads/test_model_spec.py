@@ -148,3 +148,13 @@ def test_impossible_descriptions_are_refused(key: str, value: object, message: s
         validate_mapping(_minimal() | {key: value}, ModelSpec, "f.yaml")
     shown = str(caught.value)
     assert shown.partition(" (found")[0] == message
+
+
+def test_visual_models_make_an_image_scale_by_scale() -> None:
+    """1024 pixels take 10,521 tokens in 13 scales (Infinity), 256 pixels 680 in 10 (VAR); keys of Infinity are fp32."""
+    for name, tokens, scales, bytes_per_pair in (("infinity-2b", 10521, 13, 6), ("var-d30", 680, 10, 4)):
+        model = MODELS.load(name)
+        group = model.attention[0]
+        assert isinstance(group, HeadAttention)
+        assert (sum(model.scales), len(model.scales), model.guidance) == (tokens, scales, 2)
+        assert 2 * group.cached_values_per_token == bytes_per_pair * group.kv_heads * group.head_dim
