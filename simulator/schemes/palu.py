@@ -181,8 +181,10 @@ class Palu(Scheme):
     def _prompt(self, group: CacheGroup, cache: Cache, together: int) -> Operator:
         """Keys of a prompt are rebuilt once, values weighed as latents; smaller projections are not credited."""
         rank_k = self._keep("key") * group.kv_heads * group.head_dim if self._keep("key") < 1 else 0.0
-        visible = chunked_pairs if group.kind == "chunked" else causal_pairs
-        pairs = visible(cache.query_tokens, cache.context, group.window)
+        if group.kind == "chunked" and group.window is not None:
+            pairs = chunked_pairs(cache.query_tokens, cache.context, group.window)
+        else:
+            pairs = causal_pairs(cache.query_tokens, cache.context, group.window)
         wider_row = max(0.0, self._wider_output(group, together) / max(1, group.hidden_size))
         terms = (
             term("rebuild the prompt's keys", "matrix", "2 * L * R * g * d * B * q", self.reference, L=group.layers,
