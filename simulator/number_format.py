@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from kvwall.simulator.cache import SIXTEEN_BITS, Axis, Bits, Cache, CacheGroup, Segment, Tensor
 from kvwall.simulator.scheme import Scheme, forbid_no_tokens
-from kvwall.simulator.segments import split_newest
+from kvwall.simulator.segments import split_newest, split_oldest
 from kvwall.simulator.traffic import Numeric
 from kvwall.workloads.model_spec import ModelSpec
 
@@ -30,6 +30,11 @@ class NumberFormat(Scheme):
         """Newest tokens of a segment of ``stored`` tokens that stay in 16 bits; ``None`` where there is no window."""
         return None
 
+    @property
+    def oldest(self) -> int:
+        """Oldest tokens of a sequence that stay in 16 bits."""
+        return 0
+
     def check(self, model: ModelSpec) -> None:
         """Any architecture that caches tokens."""
         forbid_no_tokens(self, model)
@@ -43,11 +48,13 @@ class NumberFormat(Scheme):
                 return tensor
 
             def quantise(segment: Segment) -> tuple[Segment, ...]:
-                window = self.window_of(tensor, segment.stored)
+                sinks, rest = split_oldest(segment, self.oldest, "sinks")
+                window = self.window_of(tensor, rest.stored)
+                first = (sinks,) if self.oldest else ()
                 if window is None:
-                    return (replace(segment, bits=bits),)
-                older, newest = split_newest(segment, window, "window")
-                return replace(older, bits=bits), newest
+                    return (*first, replace(rest, bits=bits))
+                older, newest = split_newest(rest, window, "window")
+                return (*first, replace(older, bits=bits), newest)
 
             return tensor.map(quantise)
 

@@ -21,6 +21,15 @@ def split_newest(segment: Segment, newest: Numeric, label: str) -> tuple[Segment
     return older, replace(segment, label=label, stored=kept, read=read)
 
 
+def split_oldest(segment: Segment, oldest: Numeric, label: str) -> tuple[Segment, Segment]:
+    """The ``oldest`` tokens of ``segment`` as a segment of their own called ``label``, and the others.
+
+    A step that does not read the whole segment is taken to read its newest tokens first.
+    """
+    first, others = split_newest(segment, segment.stored - np.minimum(oldest, segment.stored), segment.label)
+    return replace(first, label=label), others
+
+
 def part_of(part: Numeric, whole: Numeric) -> Numeric:
     """``part / whole``, and 0 where there is nothing to take a part of."""
     shape = np.broadcast(part, whole).shape
