@@ -13,6 +13,27 @@ from kvwall.hardware.library import Library, split_count
 from kvwall.hardware.quantity import BytesPerSecond, FlopsPerSecond, MemoryBytes, Seconds
 
 
+class ComputingDrives(Sourced):
+    """Drives whose own processors read their flash (computational storage), as one host has them."""
+
+    count: int = Field(1, ge=1, le=1000)
+    flash_bandwidth_bytes_per_s: BytesPerSecond = Field(alias="flash_bandwidth", description="inside one drive, read")
+    compute_flops_per_s: FlopsPerSecond = Field(alias="compute", description="of one drive")
+    link_bandwidth_bytes_per_s: BytesPerSecond = Field(alias="link", description="of one drive, one way")
+
+
+#: What stands where a system file describes no such drives: the only published prototype.
+CLASS_DRIVES = ComputingDrives.model_validate(
+    {
+        "flash_bandwidth": "11.2 GB/s",
+        "compute": "650 GFLOP/s",
+        "link": "7 GB/s",
+        "source": "class default: one drive of Pan et al. 2024, InstInfer, arXiv 2409.04992: 8 channels x 1.4 GB/s, "
+        "the roof of its FPGA, PCIe 4.0 x4",
+    }
+)
+
+
 class Host(Sourced):
     """One host without its accelerators: DRAM, processors, drives."""
 
@@ -22,6 +43,7 @@ class Host(Sourced):
     ssd_bytes: MemoryBytes = Field(alias="ssd")
     ssd_bandwidth_bytes_per_s: BytesPerSecond = Field(alias="ssd_bandwidth", description="sequential read")
     ssd_latency_s: Seconds = Field(1e-4, alias="ssd_latency")
+    drives: ComputingDrives = CLASS_DRIVES
 
 
 class Node(Sourced):

@@ -18,11 +18,12 @@ from kvwall.simulator.execution import PLAIN, Execution
 from kvwall.simulator.traffic import Array, Numeric, Operator
 
 Place = Literal["hbm", "host", "ssd"]
+Attendant = Literal["device", "host", "storage"]
 Axis = Literal[
     "shape", "sequences", "layers", "tokens", "reads", "channels", "bits", "place", "weights", "schedule"
 ]  # fmt: skip
 Role = Literal[
-    "key", "value", "latent", "rope key", "index key", "page bounds", "landmark", "state",
+    "key", "value", "latent", "rope key", "index key", "page bounds", "landmark", "state", "layer input", "channel key",
     "scores", "channel scales",
 ]  # fmt: skip
 
@@ -73,7 +74,7 @@ class Segment:
     :ivar read: tokens of them that one step reads per sequence
     :ivar bits: their number format
     :ivar place: where they lie
-    :ivar attend_on: who computes attention over them, the device or the host's processors
+    :ivar attend_on: who computes attention over them: the device, the host's processors, or those of the drives
     """
 
     label: str
@@ -81,7 +82,7 @@ class Segment:
     read: Numeric
     bits: Bits = SIXTEEN_BITS
     place: Place = "hbm"
-    attend_on: Literal["device", "host"] = "device"
+    attend_on: Attendant = "device"
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,9 @@ class Capacity(SequenceMemory):
     @cached_property
     def _rank_weights(self) -> RankWeights:
         s = self.setup
-        return rank_weights(s.model, s.weights, s.deployment, self._probe.extra_weights)
+        probe = self._probe
+        split = probe.execution.split_vocabulary
+        return rank_weights(s.model, s.weights, s.deployment, probe.extra_weights, split)
 
     @cached_property
     def weights_arithmetic_bytes(self) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 from kvwall.simulator.adapters import adapter_operator
 from kvwall.simulator.cache import Cache
 from kvwall.simulator.dense import dense_cache
+from kvwall.simulator.execution import Execution
 from kvwall.simulator.operators.append import concatenations
 from kvwall.simulator.operators.forward import host_work
 from kvwall.simulator.operators.split import Split
@@ -110,7 +111,8 @@ def estimate(setup: Setup, axes: Axes, keep_lines: bool = True) -> Estimate:
     host = _host(setup, cache, shape)
     real = replace(traffic, operators=(*traffic.operators, host))
     ndim = np.broadcast(axes.batch, axes.context).ndim
-    prices = _prices(setup, LEVELS, ndim)
+    passes = shape.passes if cache.prefill else None
+    prices = _prices(setup, cache.execution, LEVELS, ndim, passes)
     low, mid, high = np.asarray(price(real, prices).step_s)
     # The bound knows no chunks: a prefill in one pass reads the weights once.
     single = traffic if np.all(shape.passes == 1.0) else _traffic(setup, cache, replace(shape, passes=1.0))
@@ -126,7 +128,7 @@ def estimate(setup: Setup, axes: Axes, keep_lines: bool = True) -> Estimate:
         kv_written_bytes=traffic.total("kv written"),
         host_link_bytes=traffic.resource_total("host link in") + traffic.resource_total("host link out"),
         joules=_joules(setup, traffic, mid),
-        lines=price(real, _prices(setup, ("mid",)), keep_lines=True).lines if keep_lines else (),
+        lines=_lines(real, setup, cache.execution, passes) if keep_lines else (),
         notes=traffic.notes,
     )
 
@@ -181,12 +183,26 @@ def _traffic(setup: Setup, cache: Cache, shape: StepShape) -> Traffic:
     return replace(traffic, operators=(*traffic.operators, *extra)) if extra else traffic
 
 
-def _prices(setup: Setup, levels: tuple[Level, ...], ndim: int = 0) -> Prices:
-    """Prices at ends of the band; an eager engine launches layer by layer, and a step waits for its host."""
-    layers = setup.model.layers if setup.eager else 0
-    per_layer = setup.engine.host.eager_per_layer_s
-    launch_s = (per_layer.low * layers, per_layer.mid * layers, per_layer.high * layers)
-    return Prices(setup.system, setup.calibration, levels, ndim, launch_s, setup.kernels)
+def _lines(traffic: Traffic, setup: Setup, run: Execution, passes: Numeric | None) -> tuple[PricedTerm, ...]:
+    """The bill at the middle of the band."""
+    return price(traffic, _prices(setup, run, ("mid",), passes=passes), keep_lines=True).lines
+
+
+def _prices(
+    setup: Setup, run: Execution, levels: tuple[Level, ...], ndim: int = 0, passes: Numeric | None = None
+) -> Prices:
+    """Prices at ends of the band. An engine without graphs launches layer by layer, and a step waits for its host.
+
+    :param passes: of a prefill, which some engines launch kernel by kernel even where they replay decode steps
+    """
+    host, layers = setup.engine.host, setup.model.layers
+    launch_s: list[Numeric] = []
+    for level in LEVELS:
+        eager = getattr(host.eager_per_layer_s, level) * layers if setup.eager else 0.0
+        prompt = 0.0 if passes is None else getattr(host.prefill_per_layer_s, level) * layers * passes
+        launch_s.append(np.maximum(eager, prompt))
+    shares = (run.compute_share, run.memory_share)
+    return Prices(setup.system, setup.calibration, levels, ndim, launch_s, setup.kernels, *shares)
 
 
 def _host(setup: Setup, cache: Cache, shape: StepShape) -> Operator:

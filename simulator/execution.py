@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kvwall.simulator.traffic import Numeric
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:
@@ -23,6 +25,12 @@ class Execution:
     :ivar compute_share: part of the device's multiprocessors that the step may use
     :ivar memory_share: part of the memory bandwidth that is left to it by what runs beside it
     :ivar own_appends: the scheme's own code appends to the cache, whatever the engine does; it charges what that moves
+    :ivar repeated_tokens: earlier tokens of each sequence that a decode step takes through the layers once more,
+        because nothing of them is kept
+    :ivar computed_share: part of a prefill's tokens that go through the layers, scattered over the prompt; the keys
+        and values of the others are loaded
+    :ivar swapped_experts: part of the resident routed experts that a step loads from host memory
+    :ivar star_all_reduce: one rank collects all rows of a sum and sends it back to each
     """
 
     weights_on_host: float = 0.0
@@ -34,6 +42,10 @@ class Execution:
     compute_share: float = 1.0
     memory_share: float = 1.0
     own_appends: bool = False
+    repeated_tokens: Numeric = 0.0
+    computed_share: Numeric = 1.0
+    swapped_experts: float = 0.0
+    star_all_reduce: bool = False
 
     @property
     def weights_away(self) -> float:

@@ -33,6 +33,9 @@ _EFFICIENCY_OF: dict[Resource, Literal["memory", "matrix", "vector", "link"]] = 
     "host dram": "memory",
     "host compute": "matrix",
     "ssd": "memory",
+    "flash": "memory",
+    "drive compute": "matrix",
+    "drive link": "link",
     "scale up": "link",
     "peer": "link",
     "scale out": "link",
@@ -51,6 +54,8 @@ class Prices:
     :param ndim: dimensions of the points that are priced
     :param host_launch_s: host time to launch all kernels of a step one by one, per level; 0 where a graph is replayed
     :param kernels: calibrated kernel times, which stand over the efficiencies where they know a kernel
+    :param compute_share: part of the device's multiprocessors that kernels may use; the bound knows no such limit
+    :param memory_share: part of the memory bandwidth that is left to them
     """
 
     def __init__(
@@ -61,6 +66,8 @@ class Prices:
         ndim: int = 0,
         host_launch_s: Sequence[float] = (0.0, 0.0, 0.0),
         kernels: KernelPrices | None = None,
+        compute_share: float = 1.0,
+        memory_share: float = 1.0,
     ) -> None:
         self.ideal = calibration is None
         self.levels = levels
@@ -71,6 +78,9 @@ class Prices:
         self.host_launch_s = self._leveled(host_launch_s)
         self._kernels = kernels
         self.peaks = self if calibration is None else Prices(system, None, ("mid",), ndim)
+        self._share: dict[Resource, float] = {"matrix": compute_share, "vector": compute_share, "hbm": memory_share}
+        own = calibration is not None and min(compute_share, memory_share) < 1
+        self.undivided = Prices(system, calibration, levels, ndim) if own else self
 
     def _leveled(self, values: Sequence[float]) -> Numeric:
         """The values of the levels that are priced, of ``values`` at low, mid and high."""
@@ -119,7 +129,7 @@ class Prices:
         if resource in WAITS:
             return self._message_s(resource)
         peak = self.system.device.matrix_flops_per_s(dtype) if resource == "matrix" else self._peak[resource]
-        return 1.0 / (peak * self._efficiency(kind, resource))
+        return 1.0 / (peak * self._efficiency(kind, resource) * self._share.get(resource, 1.0))
 
     @cached_property
     def _peak(self) -> dict[Resource, float]:
@@ -139,6 +149,9 @@ class Prices:
             "scale out": self._network.bandwidth_bytes_per_s,
         }
 
+            "flash": host.drives.count * host.drives.flash_bandwidth_bytes_per_s / sharers,
+            "drive compute": host.drives.count * host.drives.compute_flops_per_s / sharers,
+            "drive link": host.drives.count * host.drives.link_bandwidth_bytes_per_s / sharers,
     @property
     def _network(self) -> Link:
         return self.system.device.scale_out or self.system.node.network

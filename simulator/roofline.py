@@ -18,6 +18,9 @@ from kvwall.simulator.prices import WAITS, Prices
 from kvwall.simulator.traffic import Numeric, Operator, Resource, Stream, Term, Traffic
 
 _OVERLAP = "(t1^p + t2^p + ...)^(1/p) - max(t1, t2, ...)"
+#: Waits of a step: what they are called, and their equation.
+_STAGE = ("wait for the slowest stage", "max(0, microbatches * slowest stage - step)")
+_LAUNCH = ("wait for launches", "max(0, layers * eager time per layer - step)")
 
 
 @dataclass(frozen=True)
@@ -52,18 +55,24 @@ def price(traffic: Traffic, prices: Prices, keep_lines: bool = False) -> Bill:
     """The bill of one step."""
     lines: list[tuple[Stream, PricedTerm]] = []
     streams: dict[Stream, Numeric] = {"compute": np.float64(0.0)}
+    parts: dict[str, Numeric] = {"head": np.float64(0.0), "host": np.float64(0.0)}
     for operator in traffic.operators:
         seconds, own = _operator(operator, prices, keep_lines)
         streams[operator.stream] = streams.get(operator.stream, 0.0) + seconds
+        if operator.owner in parts:
+            parts[operator.owner] = parts[operator.owner] + seconds
         lines += [(operator.stream, line) for line in own]
-    return _longest_stream(streams, prices.host_launch_s, lines, keep_lines)
+    stage_s: Numeric = np.float64(0.0)
+    if traffic.pipeline is not None:
+        stage_s = traffic.pipeline.slowest(streams["compute"] - parts["head"] - parts["host"], parts["head"])
+    return _longest_stream(streams, stage_s, prices.host_launch_s, lines, keep_lines)
 
 
 def _operator(operator: Operator, prices: Prices, keep_lines: bool) -> tuple[Numeric, list[PricedTerm]]:
     """Seconds of one operator and its lines."""
     kernel = prices.kernel(operator.call)
     if kernel is not None:
-        return _calibrated(operator, kernel, prices, keep_lines)
+        return _calibrated(operator, _divided(operator, kernel, prices), prices, keep_lines)
     if operator.basis is not None and prices.kernel(operator.basis.call) is not None:
         return _carried_over(operator, operator.basis, prices, keep_lines)
     chosen = [t for t in operator.terms if t.compulsory] if prices.ideal else operator.terms
@@ -87,6 +96,16 @@ def _operator(operator: Operator, prices: Prices, keep_lines: bool) -> tuple[Num
         lines.append(PricedTerm(operator.owner, operator.name, t, operator.ranks, seconds, charged))
     lines += _residual_lines(operator, smooth - longest, latency, prices.floor_s(operator.kind))
     return total, lines
+
+
+def _divided(operator: Operator, kernel: KernelTime, prices: Prices) -> KernelTime:
+    """``kernel`` where it has only a part of the device: slower as the class of such kernels is."""
+    if prices.undivided is prices:
+        return kernel
+    unknown = replace(operator, call=None, basis=None)
+    part, _ = _operator(unknown, prices, keep_lines=False)
+    whole, _ = _operator(unknown, prices.undivided, keep_lines=False)
+    return KernelTime(kernel.seconds * (part / whole), kernel.source)
 
 
 def _calibrated(
@@ -197,23 +216,31 @@ def _root(x: Numeric, p: float) -> Numeric:
 
 
 def _longest_stream(
-    streams: dict[Stream, Numeric], host_launch_s: Numeric, lines: list[tuple[Stream, PricedTerm]], keep_lines: bool
+    streams: dict[Stream, Numeric],
+    stage_s: Numeric,
+    host_launch_s: Numeric,
+    lines: list[tuple[Stream, PricedTerm]],
+    keep_lines: bool,
 ) -> Bill:
-    """The longest stream is the step; a shorter stream beside the computation is hidden and charged nothing."""
+    """The longest stream is the step; a shorter stream beside the computation is hidden and charged nothing.
+
+    A step is not shorter than the slowest stage of a pipeline takes for all parts of the batch, nor than its launches.
+    """
     compute = streams["compute"]
     side = {name: seconds for name, seconds in streams.items() if name != "compute"}
     step = compute
     for seconds in side.values():
         step = np.maximum(step, seconds)
-    step = np.maximum(step, host_launch_s)
+    waits_stage = np.maximum(0.0, stage_s - step)
+    waits_launch = np.maximum(0.0, host_launch_s - step - waits_stage)
+    busy, step = step, np.maximum(np.maximum(step, stage_s), host_launch_s)
     if not keep_lines:
         return Bill(step)
-    exposed = step - compute
-    left = exposed
+    left = busy - compute
     kept = [line for stream, line in lines if stream == "compute"]
     for name, seconds in side.items():
         # The stream that ends last is charged what sticks out, in proportion to its lines.
-        pays = np.where((seconds >= step) & (left > 0), left, 0.0)
+        pays = np.where((seconds >= busy) & (left > 0), left, 0.0)
         left = left - pays
         share = np.divide(pays, seconds, out=np.zeros(np.broadcast(pays, seconds).shape), where=np.asarray(seconds) > 0)
         for stream, line in lines:
@@ -221,9 +248,14 @@ def _longest_stream(
                 kept.append(
                     PricedTerm(line.owner, line.operator, line.term, line.ranks, line.alone_s, line.charged_s * share)
                 )
-    if np.any(left > 0):
-        waits = Term(
-            "wait for launches", "host", left, "max(0, layers * eager time per layer - step)", {}, "engine profile"
-        )
-        kept.append(PricedTerm("host", "launches", waits, 1.0, left, left))
+    kept += _waits(waits_stage, "network", "pipeline", _STAGE, "stages of unlike length")
+    kept += _waits(waits_launch, "host", "launches", _LAUNCH, "engine profile")
     return Bill(step, tuple(kept))
+
+
+def _waits(seconds: Numeric, owner: str, name: str, told: tuple[str, str], reference: str) -> list[PricedTerm]:
+    """The line of a wait, if there is any."""
+    if not np.any(seconds > 0):
+        return []
+    resource: Resource = "host" if owner == "host" else "latency"
+    return [PricedTerm(owner, name, Term(told[0], resource, seconds, told[1], {}, reference), 1.0, seconds, seconds)]

@@ -10,13 +10,13 @@ from kvwall.simulator.cache import Cache
 from kvwall.simulator.deployment import Deployment
 from kvwall.simulator.linears import attention_linears, feed_forward_linears, head_linear
 from kvwall.simulator.operators.attention import attention_operators
-from kvwall.simulator.operators.collective import Link, Ring, all_reduce, all_to_all, send_receive
-from kvwall.simulator.operators.execution import beside, loaded_weights
+from kvwall.simulator.operators.collective import SOFTMAX_ELEMENTS, Link, Ring, all_reduce, all_to_all, send_receive
+from kvwall.simulator.operators.execution import beside, loaded_weights, swapped_experts
 from kvwall.simulator.operators.forward import elementwise, embed, feed_forward_operators, sample
 from kvwall.simulator.operators.fused import shard
 from kvwall.simulator.operators.linear import Arithmetic, product
 from kvwall.simulator.operators.split import Split
-from kvwall.simulator.traffic import Numeric, Operator, Traffic, term
+from kvwall.simulator.traffic import Numeric, Operator, Pipeline, Traffic, term
 from kvwall.workloads.model_spec import ExpertFeedForward, HeadAttention, ModelSpec
 
 
@@ -46,9 +46,9 @@ class StepShape:
         """Times that the path through all layers is paid per step over the whole deployment."""
         return self.deployment.tp * self.deployment.dp * self.microbatches
 
-    def ring(self, size: int) -> Ring:
-        """A ring of ``size`` neighbouring ranks."""
-        return Ring(size, self.link(size))
+    def ring(self, size: int, star: bool = False) -> Ring:
+        """A ring, or a star, of ``size`` neighbouring ranks."""
+        return Ring(size, self.link(size), star)
 
     def link(self, span: int) -> Link:
         """The slowest link among ``span`` neighbouring devices."""
@@ -63,8 +63,8 @@ def step_traffic(cache: Cache, shape: StepShape) -> Traffic:
     :param cache: the rewritten cache of one attention group of ranks, ``cache.batch`` sequences of one microbatch
     :param shape: model, weights and deployment
     """
-    d = shape.deployment
-    attention_tokens = cache.batch * cache.query_tokens
+    d, run = shape.deployment, cache.execution
+    attention_tokens = cache.batch * (cache.query_tokens * run.computed_share + run.repeated_tokens)
     tokens = attention_tokens * d.attn_dp
     operators: list[Operator] = [
         embed(tokens, shape.model.hidden_size, shape.arithmetic.bits("embedding"), shape.ranks)
@@ -72,8 +72,9 @@ def step_traffic(cache: Cache, shape: StepShape) -> Traffic:
     operators += _attention(cache, shape, attention_tokens)
     operators += _scheme_operators(cache, shape)
     operators += _feed_forward(shape, tokens)
-    operators += loaded_weights(operators, cache.execution, shape.ranks)
-    operators += beside(_network(shape, attention_tokens, tokens), cache.execution)
+    operators += loaded_weights(operators, run, shape.ranks)
+    operators += swapped_experts(_expert_bytes(shape), run, shape.ranks)
+    operators += beside(_network(shape, attention_tokens, tokens, run.star_all_reduce), run)
     operators += _head(cache, shape)
     return Traffic(tuple(operators), cache.notes)
 
@@ -124,15 +125,28 @@ def _feed_forward(shape: StepShape, tokens: Numeric) -> list[Operator]:
     return operators
 
 
-def _network(shape: StepShape, attention_tokens: Numeric, tokens: Numeric) -> list[Operator]:
+def _pipeline(shape: StepShape) -> Pipeline | None:
+    """The stages of the step: where layers do not divide, the last stage has one less."""
+    layers, pp = shape.model.layers, shape.deployment.pp
+    return Pipeline(shape.microbatches, -(-layers // pp) / layers, layers // pp / layers) if pp > 1 else None
+
+
+def _expert_bytes(shape: StepShape) -> float:
+    """Resident routed experts of one rank, as if it held every stage."""
+    groups = range(len(shape.model.feed_forward))
+    linears = [linear for i in groups for linear in feed_forward_linears(shape.model, i, shape.deployment)]
+    return sum(linear.bytes(shape.arithmetic.weights) for linear in linears if linear.experts)
+
+
+def _network(shape: StepShape, attention_tokens: Numeric, tokens: Numeric, star: bool) -> list[Operator]:
     d, model = shape.deployment, shape.model
     operators: list[Operator] = []
     if d.attention_tp > 1:
-        ring = shape.ring(d.attention_tp)
+        ring = shape.ring(d.attention_tp, star)
         name = "all-reduce after attention"
         operators.append(all_reduce(name, model.layers, attention_tokens, model.hidden_size, ring, shape.ranks))
     if d.tp > 1:
-        ring = shape.ring(d.tp)
+        ring = shape.ring(d.tp, star)
         name = "all-reduce after feed-forward"
         for group in model.feed_forward:
             routed = isinstance(group, ExpertFeedForward) and d.ep == d.tp
@@ -162,7 +176,22 @@ def _head(cache: Cache, shape: StepShape) -> list[Operator]:
     """Only the last token of a prefill, and every query token of a decode step, meets the LM head."""
     if not shape.model.vocab_size:
         return []
-    d = shape.deployment
+    d, model = shape.deployment, shape.model
     rows = cache.batch * (np.float64(1.0) if cache.prefill else cache.query_tokens) * d.attn_dp
-    head = product(head_linear(shape.model, d.tp), rows, shape.arithmetic, shape.ranks)
-    return [head, sample(rows, shape.model.vocab_size / d.tp, shape.ranks)]
+    # Stages that share the vocabulary work at the same time, each on its part.
+    stages = d.pp if cache.execution.split_vocabulary else 1
+    parts, ranks = d.tp * stages, shape.ranks * stages
+    head = [
+        product(head_linear(model, parts), rows, shape.arithmetic, ranks),
+        sample(rows, model.vocab_size / parts, ranks),
+    ]
+    if stages == 1:
+        return head
+    ring = Ring(stages, shape.link(d.tp * d.pp))
+    return [
+        send_receive(
+            "hand the last states to every stage", stages - 1, rows / d.tp, model.hidden_size, ring, shape.ranks
+        ),
+        *head,
+        all_reduce("join the softmax of the stages", 1, rows, SOFTMAX_ELEMENTS, ring, ranks),
+    ]

@@ -37,6 +37,9 @@ Resource = Literal[
     "host dram",  # bytes moved by the host's processors
     "host compute",  # FLOP on the host's processors
     "ssd",  # bytes read from drives
+    "flash",  # bytes that drives with processors of their own read inside
+    "drive compute",  # FLOP on the processors of drives
+    "drive link",  # bytes between such drives and the device
     "scale up",  # bytes one device sends over the links inside a node
     "peer",  # bytes one device sends to another of its node over the host's bus
     "scale out",  # bytes one device sends over the network between nodes
@@ -56,6 +59,9 @@ UNITS: dict[Resource, str] = {
     "host dram": "bytes",
     "host compute": "FLOP",
     "ssd": "bytes",
+    "flash": "bytes",
+    "drive compute": "FLOP",
+    "drive link": "bytes",
     "scale up": "bytes",
     "peer": "bytes",
     "scale out": "bytes",
@@ -165,15 +171,35 @@ class Operator:
 
 
 @dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Stages through which the parts of a batch follow one another; none may enter a stage that is still busy.
+
+    :ivar microbatches: parts of the batch
+    :ivar fullest: part of the layers that the fullest stage has
+    :ivar last: part of the layers that the last stage has, beside its head
+    """
+
+    microbatches: Numeric
+    fullest: float
+    last: float
+
+    def slowest(self, layers_s: Numeric, head_s: Numeric) -> Numeric:
+        """Seconds in which all parts pass the slowest stage: ``m max(fullest T, last T + head)``."""
+        return self.microbatches * np.maximum(self.fullest * layers_s, self.last * layers_s + head_s)
+
+
+@dataclass(frozen=True, slots=True)
 class Traffic:
     """All operators of one step, in the order in which they run.
 
     :ivar operators: per-rank operators; a sequence of pipeline stages is one path through all of them
     :ivar notes: what was assumed
+    :ivar pipeline: the stages that the operators are spread over
     """
 
     operators: tuple[Operator, ...]
     notes: tuple[str, ...] = ()
+    pipeline: Pipeline | None = None
 
     def total(self, tally: Tally) -> Numeric:
         """Bytes of ``tally`` per step, summed over all ranks."""

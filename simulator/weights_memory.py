@@ -66,11 +66,16 @@ def layer_linears(model: ModelSpec, deployment: Deployment) -> tuple[Linear, ...
 
 
 def rank_weights(
-    model: ModelSpec, weights: WeightFormat, deployment: Deployment, extra_parameters: float = 0.0
+    model: ModelSpec,
+    weights: WeightFormat,
+    deployment: Deployment,
+    extra_parameters: float = 0.0,
+    split_vocabulary: bool = False,
 ) -> RankWeights:
     """Resident weights of the fullest rank; ``extra_parameters`` (16 bits each, unsplit) are what schemes add.
 
     The first stage holds the embedding, the last the LM head; a tied pair is one table, on both ends of a pipeline.
+    With ``split_vocabulary`` every stage holds its part of both.
     """
     d = deployment
     norms = model.layers * model.norm_matrices * model.hidden_size * (2 if model.norm_bias else 1) * 2.0
@@ -81,7 +86,7 @@ def rank_weights(
     extra = model.extra.count * 2.0 if model.extra else 0.0
     share = stage_share(model.layers, d.pp)
     both = embedding if model.tied_embeddings else embedding + head
-    ends = both if d.pp == 1 else max(embedding, head)
-    all_ends = both if d.pp == 1 else embedding + head
+    ends = both if d.pp == 1 else both / d.pp if split_vocabulary else max(embedding, head)
+    all_ends = both if d.pp == 1 or split_vocabulary else embedding + head
     total = d.tp * (layers_bytes + all_ends + extra + factors)
     return RankWeights(share * layers_bytes, ends, extra + share * factors, total)

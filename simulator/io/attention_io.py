@@ -19,7 +19,7 @@ from kvwall.simulator.io.scheme_kernels import KernelNeed, content, converted, r
 from kvwall.simulator.io.splits import flash3_splits
 from kvwall.simulator.io.tiles import Tile
 from kvwall.simulator.operators.prefill import causal_pairs, chunked_pairs, earlier_tokens
-from kvwall.simulator.operators.split import Split, attended_on_host
+from kvwall.simulator.operators.split import Split, attended_by
 from kvwall.simulator.segments import part_of
 from kvwall.simulator.traffic import Array, Numeric
 
@@ -79,7 +79,7 @@ def decode_io(group: CacheGroup, cache: Cache, split: Split, need: KernelNeed, t
     rows = decode_rows(group, cache, split, need)
     row_blocks = np.ceil(rows / tile.row_tile)
     stored, walked, dense = _cache_walk(group, cache, split, heads, rows, tile, chip)
-    attended = group.attended - attended_on_host(group)
+    attended = attended_by(group, "device")
     query_heads = split.queries(group) * split.dcp
     work = cache.batch * heads * row_blocks
     key_blocks = np.maximum(1.0, np.ceil(attended / split.dcp / tile.column_tile))

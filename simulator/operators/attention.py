@@ -11,7 +11,7 @@ from kvwall.simulator.operators.attention_call import attention_call, plain_grou
 from kvwall.simulator.operators.fused import fused_terms
 from kvwall.simulator.operators.offload import offload_operators
 from kvwall.simulator.operators.prefill import prefill_attention
-from kvwall.simulator.operators.split import Split, attended_on_host
+from kvwall.simulator.operators.split import Split, attended_by
 from kvwall.simulator.traffic import Numeric, Operator, Symbols, Term, term
 
 _READ = "every cached element a step attends to crosses HBM once: arXiv 2309.06180, section 2; arXiv 2307.08691"
@@ -37,7 +37,7 @@ def _decode(group: CacheGroup, cache: Cache, split: Split) -> Operator:
             if segment.attend_on == "device":
                 terms += _read(tensor, segment, group, cache, split)
         terms += _write(tensor, group, cache, split)
-    attended = group.attended - attended_on_host(group)
+    attended = attended_by(group, "device")
     terms += _decode_flops(group, cache, split, attended)
     terms += fused_terms(group, cache, split, attended)
     name = f"decode attention ({group.kind})"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from kvwall.simulator.cache import CONTENT_ROLES, Cache, CacheGroup, Segment, Tensor
 from kvwall.simulator.kernel_time.call import KernelCall
 from kvwall.simulator.kernel_time.points import Points
@@ -17,6 +19,7 @@ def attention_call(group: CacheGroup, cache: Cache, split: Split) -> KernelCall 
     """The attention of ``group`` as one kernel a layer; ``None`` where a scheme makes it another kernel."""
     kv_dtype = _kv_dtype(group)
     plain = group.reads_known and not any(index == group.index for index, _ in cache.fused)
+    plain = plain and bool(np.all(cache.execution.computed_share == 1.0))
     if kv_dtype is None or not plain or group.prefill_share < 1 or split.dcp > 1 or group.indexer[0]:
         return None
     latent = group.kind == "mla"

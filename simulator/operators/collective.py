@@ -17,6 +17,9 @@ Link = Literal["scale up", "peer", "scale out"]
 
 _HOPS: dict[Link, Resource] = {"scale up": "hops", "peer": "peer hops", "scale out": "network hops"}
 
+#: 16-bit elements of the largest logit and the sum of exponentials of a row, both in fp32.
+SOFTMAX_ELEMENTS = 4
+
 _ALPHA_BETA = "alpha-beta model: Thakur et al. 2005, doi 10.1177/1094342005051521"
 
 
@@ -26,10 +29,12 @@ class Ring:
 
     :ivar size: ranks
     :ivar link: the slowest link between two of them
+    :ivar star: one rank collects all rows of a sum and sends it back to each
     """
 
     size: int
     link: Link
+    star: bool = False
 
     @property
     def hop(self) -> Resource:
@@ -40,13 +45,15 @@ class Ring:
 def all_reduce(name: str, layers: float, tokens: Numeric, width: float, ring: Ring, ranks: Numeric) -> Operator:
     """Sum a row of ``width`` 16-bit numbers for each of ``tokens`` tokens over the ring, in ``layers`` layers."""
     shape: Symbols = {"L": layers, "T": tokens, "D": width, "n": ring.size}
+    # The rank in the middle of a star takes the rows of all others, and sends each of them the sum.
+    sent = "2 * L * D * (n - 1) * T" if ring.star else "2 * L * D * (n - 1) / n * T"
     terms = (
-        term("send the rows", ring.link, "2 * L * D * (n - 1) / n * T", _ALPHA_BETA, **shape),
-        term("send the sums", ring.link, "2 * L * D * (n - 1) / n * T", _ALPHA_BETA, compulsory=False, **shape),
+        term("send the rows", ring.link, sent, _ALPHA_BETA, **shape),
+        term("send the sums", ring.link, sent, _ALPHA_BETA, compulsory=False, **shape),
         _hops(ring, layers, 2.0),
     )
     call = None
-    if ring.link == "scale up":
+    if ring.link == "scale up" and not ring.star:
         points = Points(ranks=float(ring.size), message_bytes=2.0 * width * tokens)
         call = KernelCall("all_reduce", "bf16", "bf16", points, layers)
     return Operator("network", name, "collective", terms, layers, ranks=ranks, call=call)

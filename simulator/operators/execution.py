@@ -11,6 +11,7 @@ from kvwall.simulator.execution import Execution
 from kvwall.simulator.traffic import Numeric, Operator, term
 
 _OFFLOAD = "Sheng et al. 2023, FlexGen, arXiv 2303.06865, section 4: weights of the next layer load under this one"
+_EXPERTS = "PreMoe 2025, arXiv 2505.17639: experts of a task are retrieved when it is met"
 
 #: Collectives that a residual stream can run ahead of; a dispatch of tokens to experts is waited for.
 _HIDDEN = "all-reduce"
@@ -38,6 +39,14 @@ def loaded_weights(operators: Sequence[Operator], execution: Execution, ranks: N
         terms.append(term("read weights", "ssd", "W * s / x", _OFFLOAD, W=read, s=execution.weights_on_ssd,
                           x=execution.blocks))  # fmt: skip
     return [Operator("weights", "load weights", "copy", tuple(terms), 0, "copy in", ranks)]
+
+
+def swapped_experts(resident_bytes: float, execution: Execution, ranks: Numeric) -> list[Operator]:
+    """Routed experts that take the place of others in a step, which waits for them."""
+    if not execution.swapped_experts:
+        return []
+    load = term("load experts", "host link in", "W * f", _EXPERTS, W=resident_bytes, f=execution.swapped_experts)
+    return [Operator("weights", "load experts", "copy", (load,), 0, ranks=ranks)]
 
 
 def beside(collectives: Sequence[Operator], execution: Execution) -> list[Operator]:

@@ -1,4 +1,4 @@
-"""Attention over tokens that lie in host memory or on drives: what crosses the host link, what the host computes."""
+"""Attention over tokens that lie off the device: what crosses the host link, what hosts and drives compute."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from kvwall.simulator.cache import Cache, CacheGroup, Segment, Tensor
+from kvwall.simulator.cache import CONTENT_ROLES, Attendant, Cache, CacheGroup, Segment, Tensor
 from kvwall.simulator.operators.fused import fused_terms, shard
 from kvwall.simulator.operators.prefill import earlier_tokens
-from kvwall.simulator.operators.split import Split, attended_on_host
+from kvwall.simulator.operators.split import Split, attended_by
 from kvwall.simulator.segments import part_of
 from kvwall.simulator.traffic import Numeric, Operator, Resource, Stream, Symbols, Term, term
 
 _OFFLOAD = "Sheng et al. 2023, FlexGen, arXiv 2303.06865, section 4"
+_IN_STORAGE = "Pan et al. 2024, InstInfer, arXiv 2409.04992, section 4"
+
+#: Who attends instead of the device, with what it computes and reads by.
+_ELSEWHERE: tuple[tuple[Attendant, Resource, Resource, str], ...] = (
+    ("host", "host compute", "host dram", _OFFLOAD),
+    ("storage", "drive compute", "flash", _IN_STORAGE),
+)
 
 
 def offload_operators(group: CacheGroup, cache: Cache, split: Split) -> list[Operator]:
@@ -26,8 +33,9 @@ def offload_operators(group: CacheGroup, cache: Cache, split: Split) -> list[Ope
         operators += [_streamed(tensor, segment, group, cache, split) for segment in away]
         if away and tensor.grows:
             operators.append(_written_back(tensor, group, cache, split))
-    if any(s.attend_on == "host" for t in group.tensors for s in t.segments):
-        operators += [_on_host(group, cache, split), _exchange(group, cache, split)]
+    for who, *means in _ELSEWHERE:
+        if any(s.attend_on == who for t in group.tensors for s in t.segments):
+            operators += [_attended(group, cache, split, who, *means), _exchange(group, cache, split, who)]
     return operators
 
 
@@ -67,39 +75,49 @@ def _written_back(tensor: Tensor, group: CacheGroup, cache: Cache, split: Split)
     return Operator("offload", f"write {tensor.role} back", "copy", (stored,), group.layers, "copy out", split.ranks)
 
 
-def _on_host(group: CacheGroup, cache: Cache, split: Split) -> Operator:
-    """The host's processors attend: they read their tokens from DRAM and do what the kernel would do for them."""
-    attended = attended_on_host(group)
+def _attended(
+    group: CacheGroup, cache: Cache, split: Split, who: Attendant, computes: Resource, reads: Resource, reference: str
+) -> Operator:
+    """Processors of the host or of the drives attend: they read their tokens and do what the kernel would do."""
+    attended = attended_by(group, who)
     terms = [
-        term("attend on the host", "host compute", "2 * L * H * (k + v) * B * m * n", _OFFLOAD,
+        term(f"attend on the {who}", computes, "2 * L * H * (k + v) * B * m * n", reference,
              L=group.layers, H=split.queries(group), k=group.head_dim, v=group.value_dim, B=cache.batch,
              m=cache.query_tokens, n=attended)
     ]  # fmt: skip
-    terms += [replace(t, resource="host compute") for t in fused_terms(group, cache, split, attended)]
+    terms += [replace(t, resource=computes) for t in fused_terms(group, cache, split, attended)]
+    where = {"host dram": "DRAM", "flash": "flash"}[reads]
     for tensor in group.tensors:
-        for segment in (s for s in tensor.segments if s.attend_on == "host"):
-            terms.append(_moved(f"read {tensor.role} from DRAM", "host dram", tensor, segment, group, cache, split))
-            if segment.place == "ssd":
+        for segment in (s for s in tensor.segments if s.attend_on == who):
+            terms.append(_moved(f"read {tensor.role} from {where}", reads, tensor, segment, group, cache, split))
+            if segment.place == "ssd" and who == "host":
                 terms.append(_moved(f"read {tensor.role} from SSD", "ssd", tensor, segment, group, cache, split))
-    return Operator("offload", "attention on the host", "copy", tuple(terms), group.layers, ranks=split.ranks)
+    return Operator("offload", f"attention on the {who}", "copy", tuple(terms), group.layers, ranks=split.ranks)
 
 
-def _exchange(group: CacheGroup, cache: Cache, split: Split) -> Operator:
+def _exchange(group: CacheGroup, cache: Cache, split: Split, who: Attendant) -> Operator:
     heads = split.queries(group)
     shape: Symbols = {"L": group.layers, "B": cache.batch, "m": cache.query_tokens}
-    kv = sum(split.elements(t) for t in group.tensors if t.role in {"key", "value", "latent", "rope key"})
-    terms = (
-        term("send queries, new keys and values", "host link out", "2 * L * (H * d + e) * B * m", _OFFLOAD,
+    kv = sum(split.elements(t) for t in group.tensors if t.role in CONTENT_ROLES)
+    down, up = "2 * L * (H * d + e) * B * m", "2 * L * H * d * B * m"
+    terms = [
+        term("send queries, new keys and values", "host link out", down, _OFFLOAD,
              H=heads, d=group.head_dim, e=kv, **shape),
-        term("fetch outputs", "host link in", "2 * L * H * d * B * m", _OFFLOAD, H=heads, d=group.value_dim, **shape),
-    )  # fmt: skip
-    return Operator("offload", "exchange with the host", "copy", terms, 2 * group.layers, ranks=split.ranks)
+        term("fetch outputs", "host link in", up, _OFFLOAD, H=heads, d=group.value_dim, **shape),
+    ]  # fmt: skip
+    if who == "storage":
+        terms += [
+            term("send queries, new keys and values to drives", "drive link", down, _IN_STORAGE,
+                 H=heads, d=group.head_dim, e=kv, **shape),
+            term("fetch outputs from drives", "drive link", up, _IN_STORAGE, H=heads, d=group.value_dim, **shape),
+        ]  # fmt: skip
+    return Operator("offload", f"exchange with the {who}", "copy", tuple(terms), 2 * group.layers, ranks=split.ranks)
 
 
 def _prefilled(tensor: Tensor, group: CacheGroup, cache: Cache, split: Split) -> list[Operator]:
     """A prefill sends its part of the new tokens away, and loads what it needs of earlier ones."""
-    if all(segment.place == "hbm" for segment in tensor.segments):
-        return []
+    if all(segment.place == "hbm" for segment in tensor.segments) or tensor.role == "channel key":
+        return []  # drives make their channel-indexed copy of the keys themselves
     part = _part_away(tensor)
     width: Symbols = {
         "L": group.layers, "e": split.elements(tensor), "b": tensor.segments[0].bits.effective, "B": cache.batch,
@@ -113,7 +131,10 @@ def _prefilled(tensor: Tensor, group: CacheGroup, cache: Cache, split: Split) ->
         f"load earlier {tensor.role}", "host link in", "L * e * b / 8 * B * f * p", _OFFLOAD,
         f=part, p=np.minimum(earlier_tokens(group, cache), kept), **width,
     )  # fmt: skip
+    storing = [stored]
+    if any(segment.attend_on == "storage" for segment in tensor.segments):
+        storing.append(replace(stored, name=f"store {tensor.role} on drives", resource="drive link"))
     return [
-        Operator("offload", f"store {tensor.role} away", "copy", (stored,), group.layers, "copy out", split.ranks),
+        Operator("offload", f"store {tensor.role} away", "copy", tuple(storing), group.layers, "copy out", split.ranks),
         Operator("offload", f"load {tensor.role}", "copy", (loaded,), group.layers, "copy in", split.ranks),
     ]

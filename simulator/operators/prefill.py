@@ -65,6 +65,8 @@ def earlier_tokens(group: CacheGroup, cache: Cache) -> Numeric:
 def _moves(tensor: Tensor, group: CacheGroup, cache: Cache, split: Split) -> list[Term]:
     width: Symbols = {"L": group.layers, "e": split.elements(tensor), "B": cache.batch}
     earlier = earlier_tokens(group, cache)
+    loaded = cache.query_tokens * (1.0 - cache.execution.computed_share)
+    earlier = earlier + loaded
     if not tensor.grows:  # what a prefill makes once, such as a factor, has rows of its own
         earlier = np.minimum(earlier, sum((s.stored for s in tensor.segments), start=np.float64(0.0)))
     terms = [
@@ -96,6 +98,8 @@ def _flops(group: CacheGroup, cache: Cache, split: Split) -> list[Term]:
         pairs = chunked_pairs(q, n, group.window)
     else:
         pairs = causal_pairs(q, n, group.window)
+    # Tokens that go through the layers lie all over the prompt: they have their part of the pairs.
+    pairs = pairs * cache.execution.computed_share
     return [
         term("scores and weighted sum", "matrix", "2 * L * H * (k + v) * B * P", _FLASH, k=k, v=v, P=pairs, **shape),
         term("softmax", "vector", "5 * L * H * B * P", _FLASH, compulsory=False, P=pairs, **shape),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kvwall.simulator.cache import CacheGroup, Tensor
+from kvwall.simulator.cache import Attendant, CacheGroup, Tensor
 from kvwall.simulator.segments import part_of
 from kvwall.simulator.traffic import Numeric
 
@@ -33,11 +33,13 @@ class Split:
         return tensor.elements * tensor.share(self.tp) / (1 if tensor.divisible else self.dcp)
 
 
-def attended_on_host(group: CacheGroup) -> Numeric:
-    """Tokens of ``group.attended`` that the host's processors attend to: as many as their part of the reads."""
+def attended_by(group: CacheGroup, who: Attendant) -> Numeric:
+    """Tokens of ``group.attended`` that ``who`` attends to: as many as its part of the reads."""
     segments = group.tensors[0].segments
-    if all(segment.attend_on == "device" for segment in segments):
+    if all(segment.attend_on == who for segment in segments):
+        return group.attended
+    if all(segment.attend_on != who for segment in segments):
         return np.float64(0.0)
     read = sum((segment.read for segment in segments), start=np.float64(0.0))
-    away = sum((s.read for s in segments if s.attend_on == "host"), start=np.float64(0.0))
-    return group.attended * part_of(away, read)
+    own = sum((s.read for s in segments if s.attend_on == who), start=np.float64(0.0))
+    return group.attended * part_of(own, read)
