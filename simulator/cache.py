@@ -24,7 +24,7 @@ Axis = Literal[
 ]  # fmt: skip
 Role = Literal[
     "key", "value", "latent", "rope key", "index key", "page bounds", "landmark", "state", "layer input", "channel key",
-    "scores", "channel scales",
+    "scores", "channel scales", "factor",
 ]  # fmt: skip
 
 #: Roles that hold what attention reads, so that a number format or an eviction applies to them.
