@@ -177,6 +177,11 @@ class Device(Document):
         return peak if peak else self.matrix_flops_per_s("bf16") / 16
 
     @property
+    def is_processor(self) -> bool:
+        """Whether this is the host's own processor: its units are cores, and no link lies between it and the host."""
+        return self.form.endswith("socket")
+
+    @property
     def native_fp8(self) -> bool:
         """Whether the matrix unit takes fp8 operands; without it every fp8 element is converted first."""
         return self.matrix_peaks.fp8 is not None

@@ -21,6 +21,11 @@ _ALIAS_KEYS = ("aliases", "hf_id", "name")
 _FILES = (".yaml", ".yml", ".json")
 
 
+def is_path(name: str) -> bool:
+    """Whether ``name`` is the path of a file rather than the name of a member."""
+    return name.endswith(_FILES)
+
+
 def keep_dots(name: str) -> str:
     """``name`` without its case and without ``-``, ``_``, ``/`` and spaces; dots stay."""
     return "".join(character for character in name.lower() if character not in "-_/ ")
@@ -40,6 +45,7 @@ class Library(Generic[D]):
         self._document = document
         self._folder = Path(str(files(package))) / folder
         self._loaded: dict[Path, D] = {}
+        self._read: dict[str, tuple[int, D]] = {}
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -80,7 +86,7 @@ class Library(Generic[D]):
 
         :raises UnknownNameError: no member has that name; names the nearest one
         """
-        if name in self.names or name.endswith(_FILES):
+        if name in self.names or is_path(name):
             return name
         found = self._by_spelling.get(keep_dots(name)) or self._by_spelling.get(canonical(name))
         if found is None:
@@ -94,12 +100,30 @@ class Library(Generic[D]):
 
     def load(self, name: str) -> D:
         """The member called ``name``, or the document in the file of that path."""
-        if name.endswith(_FILES):
-            return read_document(Path(name), self._document)
+        if is_path(name):
+            return self._from_file(name)
         path = self._folder / f"{self.resolve(name)}.yaml"
         if path not in self._loaded:
             self._loaded[path] = read_document(path, self._document)
         return self._loaded[path]
+
+    def _from_file(self, name: str) -> D:
+        """The document of a file, read once as long as nobody writes to it: tables ask for theirs once a group."""
+        path = Path(name)
+        try:
+            written = path.stat().st_mtime_ns
+        except (OSError, ValueError):
+            return read_document(path, self._document)  # says what is wrong
+        known = self._read.get(name)
+        if known is None or known[0] != written:
+            known = self._read[name] = (written, read_document(path, self._document))
+        return known[1]
+
+    def same(self, first: str, second: str) -> bool:
+        """Whether two names mean the same member; files are compared by what they hold, wherever they lie."""
+        if first == second or not (is_path(first) or is_path(second)):
+            return first == second
+        return self.load(first) == self.load(second)
 
     def all(self) -> dict[str, D]:
         """Every member by name."""

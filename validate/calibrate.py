@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from kvwall.hardware.calibration import KernelCalibration, KernelFit, OutOfFold
+from kvwall.hardware.calibration import KernelFit, OutOfFold
+from kvwall.hardware.device import DEVICES
 from kvwall.hardware.errors import InputError
+from kvwall.hardware.library import is_path
 from kvwall.simulator.answers.base import Answer, Part
 from kvwall.simulator.kernel_time.family import Family
 from kvwall.simulator.predicting.agreement import Agreement, agreement
 from kvwall.simulator.predicting.choosing import Fitted
 from kvwall.simulator.predicting.fits import shipped
-from kvwall.simulator.predicting.folds import FoldParameters, out_of_fold_s
+from kvwall.simulator.predicting.folds import out_of_fold_s
+from kvwall.simulator.predicting.shape_range import range_of
 from kvwall.simulator.traffic import Array
 from kvwall.validate.fit import Fit, fit_family, residual_by_regime
 from kvwall.validate.known_plans import FEWEST_POINTS, planned
@@ -94,35 +96,6 @@ def calibrate_points(found: PointTable, date: str, progress: Progress | None = N
     return tuple(made)
 
 
-def calibrations(
-    made: tuple[Made, ...], output: Path, source: str
-) -> dict[Path, tuple[KernelCalibration, FoldParameters | None]]:
-    """The documents of all fits, one for each pair of device and framework, by where they go.
-
-    A single pair goes to ``output``; several go beside it, as ``NAME.DEVICE.FRAMEWORK.yaml``.
-    """
-    pairs: dict[tuple[str, str], list[Made]] = {}
-    for one in made:
-        pairs.setdefault((one.sample.device, one.sample.framework), []).append(one)
-    documents = {}
-    for (device, framework), fits in pairs.items():
-        file = framework.replace("(", "-").replace(")", "").replace("/", "-") or "unnamed"
-        path = output if len(pairs) == 1 else output.with_name(f"{output.stem}.{device}.{file}.yaml")
-        name = path.stem
-        folds = {one.document.family: one.folds for one in fits if one.folds}
-        versions = sorted({version for one in fits for version in one.sample.versions})
-        calibration = KernelCalibration(
-            name=name,
-            device=device,
-            framework=framework or "unnamed",
-            versions={framework or "unnamed": ", ".join(versions) or "not stated"},
-            source=source,
-            fits={one.document.family: one.document for one in fits},
-        )
-        documents[path] = (calibration, FoldParameters(calibration=name, families=folds) if folds else None)
-    return documents
-
-
 def fitted(sample: Sample, date: str, lenders: Iterable[Fitted] | None = None) -> Made:
     """The fit of one sample; a kernel of unknown make may take the plan of a known one.
 
@@ -139,6 +112,8 @@ def fitted(sample: Sample, date: str, lenders: Iterable[Fitted] | None = None) -
     if few:
         names = " and ".join(parameter.name for parameter in free.parameters)
         notes.append(f"fewer than {FEWEST_POINTS} points: only {names} fitted, the rest at its defaults")
+    if sample.latency_s.size == 1:
+        notes[-1] = f"a single point: {names} made to go through it, which tells nothing of other shapes"
     fit = _refuse_singular(fit_family(free, sample.points, sample.latency_s, sample.machine), sample)
     whole = _with_defaults(family, fit.parameters)
     if not folds and not few:
@@ -157,6 +132,7 @@ def fitted(sample: Sample, date: str, lenders: Iterable[Fitted] | None = None) -
         log_covariance=_covariance(family, free, fit),
         residual={regime: _rounded(value) for regime, value in spread.items()},
         n=fit.n,
+        range=range_of(sample.points),
         cross_validated=OutOfFold(median=_rounded(errors.median), p90=_rounded(errors.p90), bias=_rounded(errors.bias)),
         points=", ".join(sample.sources) or "source not stated",
         date=date,
@@ -169,7 +145,7 @@ def _row(
     sample: Sample, document: KernelFit, fit: Fit, seconds: Array, unseen: Agreement | None, notes: list[str]
 ) -> FittedRow:
     return FittedRow(
-        device=sample.device,
+        device=shown(sample.device),
         framework=sample.framework,
         family=document.family,
         n=document.n,
@@ -214,8 +190,8 @@ def _covariance(family: Family, free: Family, fit: Fit) -> tuple[tuple[float, ..
 def _refuse_singular(fit: Fit, sample: Sample) -> Fit:
     if not np.all(np.isfinite(list(fit.parameters.values()))) or not np.all(np.isfinite(fit.log_covariance)):
         raise InputError(
-            f"{sample.family.name} of {sample.framework} on {sample.device}: the {sample.latency_s.size} points do not "
-            "determine a fit"
+            f"{sample.family.name} of {sample.framework} on {shown(sample.device)}: the "
+            f"{sample.latency_s.size} points do not determine a fit"
         )
     return fit
 
@@ -229,3 +205,8 @@ def _errors(seconds: Array, measured_s: Array) -> Agreement:
 
 def _rounded(value: float) -> float:
     return float(f"{float(value):.4g}")
+
+
+def shown(device: str) -> str:
+    """What a device is called in answers: its id, or what its own data sheet calls it."""
+    return DEVICES.load(device).name if is_path(device) else device

@@ -5,17 +5,17 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from time import perf_counter
 from typing import Any
 
 import torch
 
-from kvwall.hardware.device import DEVICES, Device
-from kvwall.hardware.errors import UnknownNameError
+from kvwall.hardware.device import Device
 from kvwall.validate.correctness import Checker
 from kvwall.validate.environment import Environment
 from kvwall.validate.kernels.case import Case, load_pattern
-from kvwall.validate.kernels.trial import Source, Trial
+from kvwall.validate.kernels.trial import DTYPES, Source, Trial
 from kvwall.validate.points_file import COLUMNS, PointsFile
 from kvwall.validate.timing import CpuClock, GpuClock, Timing, sets_for
 
@@ -24,6 +24,13 @@ _MOST_HALVINGS = 8
 
 #: Patterns whose bytes do not pass through the memory of the device, or not only.
 _NOT_MEMORY = frozenset({"host_copy", "host_gather", "host_rows", "all_reduce", "launch"})
+
+
+#: A time may undercut the data sheet by this much before it counts as impossible: clocks and peaks are rounded.
+_SLACK = 1.02
+
+#: Spread (10th to 90th percentile, as a part of the median) above which a time is left out of fits.
+UNSTEADY = 1.0
 
 
 class ContextLostError(Exception):
@@ -36,6 +43,7 @@ class Campaign:
 
     :ivar seed: of the random inputs
     :ivar budget_s: seconds of samples of one point
+    :ivar device: data sheet, by which a time is seen to be impossible
     """
 
     here: Environment
@@ -43,6 +51,7 @@ class Campaign:
     checker: Checker
     seed: int
     budget_s: float
+    device: Device | None = None
 
     def run(self, cases: list[Case], points: PointsFile, until: float, report: Callable[[str], None]) -> list[Case]:
         """Measure ``cases`` until the clock says ``until``; returns those for which there was no time.
@@ -110,7 +119,8 @@ class Campaign:
             "extra": ";".join(f"{name}={value}" for name, value in about.items()),
             "latency_us": timing.median_s * 1e6,
             "spread": timing.spread,
-            "flag": flag_of(case, timing.median_s, trial, known_device(self.here)),
+            **rates(case, timing.median_s, trial),
+            "flag": flag_of(case, timing, trial, self.device),
         }
 
 
@@ -121,24 +131,25 @@ def library_version(case: Case, here: Environment) -> str:
     return here.libraries.get(case.framework, here.torch)
 
 
-def known_device(here: Environment) -> Device | None:
-    """The data sheet of the device, if it has one."""
-    try:
-        return DEVICES.load(here.gpu)
-    except UnknownNameError:
-        return None
+def rates(case: Case, seconds: float, trial: Trial | None) -> dict[str, float]:
+    """What a point says of the machine's peaks: a cold one of the memory, any of the arithmetic."""
+    if trial is None or case.pattern in _NOT_MEMORY:
+        return {}
+    through_memory = trial.moved_bytes - trial.written_bytes if case.cache == "cold" else 0.0
+    return {"memory_bytes_per_s": through_memory / seconds, "flops_per_s": trial.flops / seconds}
 
 
-def flag_of(case: Case, seconds: float, trial: Trial | None, device: Device | None) -> str:
-    """Why a time cannot be what it seems: faster than the data sheet allows. Empty where it can be."""
-    if device is None or trial is None or case.pattern in _NOT_MEMORY:
-        return ""
-    if trial.moved_bytes / seconds > device.hbm.bandwidth_bytes_per_s:
-        return "l2_resident" if case.cache == "warm" else "above_hbm_peak"
-    peaks = {"bf16": "bf16", "fp16": "fp16", "fp8": "fp8", "int8": "int8"}
-    if case.dtype in peaks and trial.flops / seconds > device.matrix_flops_per_s(peaks[case.dtype]):  # type: ignore[arg-type]
-        return "above_peak_flops"
-    return ""
+def flag_of(case: Case, timing: Timing, trial: Trial | None, device: Device | None) -> str:
+    """Why a time is left out of fits: faster than the data sheet allows, or too uneven to mean anything."""
+    seconds = timing.median_s
+    if device is not None and trial is not None and case.pattern not in _NOT_MEMORY:
+        cached = min(trial.written_bytes, device.l2.capacity_bytes if device.l2 else 0.0)
+        if (trial.moved_bytes - cached) / seconds > device.hbm.bandwidth_bytes_per_s * _SLACK:
+            return "l2_resident" if case.cache == "warm" else "above_hbm_peak"
+        peak = device.matrix_flops_per_s(case.dtype) if case.dtype in DTYPES else inf  # type: ignore[arg-type]
+        if trial.flops / seconds > peak * _SLACK:
+            return "above_peak_flops"
+    return "unsteady" if timing.spread > UNSTEADY else ""
 
 
 def describe(case: Case) -> str:

@@ -13,13 +13,12 @@ from rich.text import Text
 
 from kvwall.hardware.errors import InputError
 from kvwall.simulator.cli.options import Json
-from kvwall.simulator.cli.output import emit, save, table
+from kvwall.simulator.cli.output import emit, table
 from kvwall.simulator.cli.progress import progress_of
-from kvwall.simulator.predicting.folds import FOLD_SUFFIX
 from kvwall.validate.audit import AuditAnswer, run_audit
 from kvwall.validate.audit_tables import PROSE, markdown, sections
-from kvwall.validate.calibrate import CalibrateAnswer, FittedRow, calibrate_points, calibrations
-from kvwall.validate.calibration_text import calibration_text, folds_text
+from kvwall.validate.calibrate import CalibrateAnswer, FittedRow, calibrate_points
+from kvwall.validate.calibration_documents import calibrations, unheard_of, write
 from kvwall.validate.point_table import point_table, read_points
 
 
@@ -62,23 +61,15 @@ def calibrate(
         raise InputError(f"-o {output}: {'is a folder' if output.is_dir() else 'its folder does not exist'}")
     found = point_table(read_points(points))
     made = calibrate_points(found, date.today().isoformat(), progress_of("kernel models fitted"))
-    written = []
-    for path, (calibration, folds) in calibrations(made, output, f"fitted to {points.name}").items():
-        save(path, calibration_text(calibration))
-        written.append(str(path))
-        beside = path.with_name(path.stem + FOLD_SUFFIX)
-        if folds is not None:
-            save(beside, folds_text(folds))
-            written.append(str(beside))
-        else:
-            beside.unlink(missing_ok=True)
+    written = write(calibrations(made, output, f"fitted to {points.name}"))
     answer = CalibrateAnswer(
         table=found.where,
         rows=found.rows,
         used=sum(one.document.n for one in made),
         left_out=found.left_out,
         fits=tuple(one.row for one in made),
-        written=tuple(written),
+        written=written,
+        warnings=unheard_of(made),
         assumptions=("errors are on shapes that the fit has not seen: five folds by shape",),
     )
     emit(answer, json, _render_fits)

@@ -14,7 +14,6 @@ from typing import Any
 from kvwall.hardware.document import Document
 from kvwall.hardware.errors import InputError
 from kvwall.simulator.answers.base import kvwall_version
-from kvwall.simulator.answers.gpus import match_device
 
 #: Attention libraries that are timed where they are installed: framework and the module it imports.
 LIBRARIES = {
@@ -33,15 +32,18 @@ _CACHE_FILES = "/sys/devices/system/cpu/cpu0/cache"
 _CPU_CACHE_BYTES = 64e6
 _GPU_CACHE_BYTES = 128e6
 
+#: Vendors as the processor spells them.
+_VENDORS = {"AuthenticAMD": "amd", "GenuineIntel": "intel"}
+
 #: Two runs that differ in one of these may not share a folder.
-IDENTITY = ("device", "gpu", "driver", "torch", "triton")
+IDENTITY = ("device", "gpu", "name", "units", "driver", "torch", "triton")
 
 
 class Environment(Document):
     """Where points were measured.
 
     :ivar device: ``cuda`` or ``cpu``
-    :ivar gpu: the device as points name it: an id of the device library, or the driver's own name
+    :ivar gpu: the device as points name it: an id of the device library, or the data sheet beside the points
     :ivar name: as the driver or the operating system prints it
     :ivar cache_bytes: last-level cache, by which cold inputs are made
     :ivar clocks: as ``nvidia-smi`` prints them at the start
@@ -66,6 +68,8 @@ class Environment(Document):
     platform: str
     kvwall: str
     started: str
+    vendor: str = "unknown"
+    sockets: int = 1
 
     def differs_from(self, other: Environment) -> str | None:
         """The first thing in which two environments differ so that their points do not belong together."""
@@ -145,8 +149,9 @@ def _cuda() -> dict[str, Any]:
 
     properties = torch.cuda.get_device_properties(0)
     return {
-        "gpu": match_device(properties.name) or properties.name,
+        "gpu": properties.name,
         "name": properties.name,
+        "vendor": "nvidia" if torch.version.hip is None else "amd",
         "count": torch.cuda.device_count(),
         "capability": f"{properties.major}.{properties.minor}",
         "units": properties.multi_processor_count,
@@ -159,13 +164,17 @@ def _cuda() -> dict[str, Any]:
 
 def _cpu() -> dict[str, Any]:
     memory_bytes = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) if hasattr(os, "sysconf") else 0.0
-    name = _cpu_name()
+    told = _cpu_lines()
+    name = told.get("model name", [platform.processor() or platform.machine()])[0]
+    vendor = told.get("vendor_id", ["unknown"])[0]
     return {
-        "gpu": match_device(name) or name,
+        "gpu": name,
         "name": name,
+        "vendor": _VENDORS.get(vendor, vendor),
+        "sockets": len(set(told.get("physical id", ["0"]))),
         "count": 1,
         "capability": platform.machine(),
-        "units": os.cpu_count() or 1,
+        "units": _cores(told),
         "memory_bytes": memory_bytes,
         "cache_bytes": cpu_cache_bytes(Path(_CACHE_FILES)),
         "driver": "none",
@@ -173,13 +182,22 @@ def _cpu() -> dict[str, Any]:
     }
 
 
-def _cpu_name() -> str:
+def _cores(told: dict[str, list[str]]) -> int:
+    """Cores, of which two logical processors may be one."""
+    cores = set(zip(told.get("physical id", ()), told.get("core id", ()), strict=False))
+    return len(cores) or os.cpu_count() or 1
+
+
+def _cpu_lines() -> dict[str, list[str]]:
+    """What Linux tells of each core, by key; nothing elsewhere."""
+    found: dict[str, list[str]] = {}
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+        return found
+    for key, _, value in (line.partition(":") for line in lines if ":" in line):
+        found.setdefault(key.strip(), []).append(value.strip())
+    return found
 
 
 def cpu_cache_bytes(folder: Path) -> float:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from kvwall.hardware.device import DEVICES
 from kvwall.simulator.kernel_time.family import Family
 from kvwall.simulator.predicting.choosing import Fitted
 from kvwall.simulator.predicting.folds import FOLDS, fold_of, out_of_fold_s
@@ -34,7 +35,9 @@ def candidates(sample: Sample, lenders: Iterable[Fitted]) -> tuple[Family, ...]:
     for name in KNOWN_PLANS.get(sample.family.name, ()):
         fits = [fit for fit in known if fit.family.name == name]
         if fits:
-            found.append(_about(min(fits, key=lambda fit: (fit.device != sample.device, -fit.n)), sample.device))
+            found.append(
+                _about(min(fits, key=lambda fit: (not DEVICES.same(fit.device, sample.device), -fit.n)), sample.device)
+            )
     return tuple(found)
 
 
@@ -66,7 +69,7 @@ def fold_parameters(sample: Sample) -> Folds:
 
 def _about(fit: Fitted, device: str) -> Family:
     """The family of ``fit`` with its numbers as the defaults, which a fit of few points is pulled towards."""
-    values = fit.parameters if fit.device == device else carried(fit, fit.family, device)
+    values = fit.parameters if DEVICES.same(fit.device, device) else carried(fit, fit.family, device)
     parameters = (
         replace(one, default=min(max(values[one.name], one.low * 1.001), one.high * 0.999))
         for one in fit.family.parameters

@@ -10,15 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 
+from kvwall.hardware.device import DEVICES, Device
 from kvwall.hardware.document import read_document
 from kvwall.hardware.errors import InputError
 from kvwall.simulator.answers.base import Answer, Part
-from kvwall.simulator.answers.gpus import match_device
 from kvwall.simulator.cli.output import save
+from kvwall.validate.device_sheet import DEVICE_YAML, is_measured, named_in, raised, write_sheet
 from kvwall.validate.environment import Environment, clocks, environment, has_triton, is_busy
 from kvwall.validate.kernels.case import Case
 from kvwall.validate.points_file import PointsFile, write_table
-from kvwall.validate.suite import BUDGETS_S, CPU_TIME_LIMIT_S, TIME_LIMITS_S, cannot_run, suite_cases
+from kvwall.validate.suite import BUDGETS_S, CPU_TIME_LIMIT_S, SHEET_PART, TIME_LIMITS_S, cannot_run, suite_cases
 
 POINTS_JSONL = "points.jsonl"
 POINTS_CSV = "points.csv"
@@ -37,6 +38,7 @@ class MeasureAnswer(Answer):
     """What a campaign has measured.
 
     :ivar gpu: the device as its points name it
+    :ivar device_yaml: the data sheet beside the points; ``None`` where the library describes the machine
     :ivar points: rows of ``points_csv``, earlier runs included
     :ivar resumed: cases that an earlier run had measured
     :ivar remaining: cases for which there was no time; the same command goes on with them
@@ -47,6 +49,7 @@ class MeasureAnswer(Answer):
 
     device: str
     gpu: str
+    device_yaml: str | None
     suite: str
     folder: str
     points_csv: str
@@ -83,21 +86,24 @@ def measure(
     """Measure ``suite`` on ``device`` and keep the points in ``folder``, where an interrupted campaign goes on.
 
     :param folder: made if missing; gets ``points.jsonl`` (one line as soon as a point is measured), ``points.csv``
-        (the columns of ``kvwall predict``), ``environment.json`` and ``runs.jsonl``
+        (the columns of ``kvwall predict``), ``environment.json``, ``runs.jsonl`` and, of a machine that the library
+        does not describe, ``device.yaml``
     :param device: ``cuda`` or ``cpu``
     :param suite: ``quick``, ``standard`` or ``tiny``
     :param time_limit_s: seconds after which no further case is started; the default depends on the suite
-    :param name: what the points call this device; its id in the device library unless given
+    :param name: what this device is: an id of the device library, or the path of a data sheet; unless given, the
+        library's if it describes the machine, else one that is measured and kept in ``folder``
     :param retry: try again what failed before
     :param report: takes a line for each point
     :raises InputError: unknown suite or device, no torch, no GPU, or a folder of another device or software
     """
     started = perf_counter()
     here = environment(device)
-    if name:
-        here = here.model_copy(update={"gpu": name})
     cases = suite_cases(suite, here)
+    _make(folder)
+    here = here.model_copy(update={"gpu": named_in(folder, here, name)})
     points = _opened(folder, here)
+    sheet = _sheet(folder, here, name, report)
     reasons = {case.key: cannot_run(case, here, has_triton()) for case in cases}
     able = [case for case in cases if reasons[case.key] is None]
     done = {key for key, point in points.points.items() if not (retry and point.get("failed"))}
@@ -105,14 +111,18 @@ def measure(
     if time_limit_s is None:
         time_limit_s = min(TIME_LIMITS_S[suite], CPU_TIME_LIMIT_S if device == "cpu" else float("inf"))
     busy = is_busy() if device == "cpu" else None
+    given = None if here.gpu == DEVICE_YAML and is_measured(sheet) else sheet
     try:
-        remaining, warnings = _run(here, todo, points, started + time_limit_s, report)
+        remaining, warnings = _run(here, given, todo, points, started + time_limit_s, report)
     finally:
+        if here.gpu == DEVICE_YAML:
+            raised(folder / DEVICE_YAML, _rows(points))
         write_table(folder / POINTS_CSV, _rows(points))
         _note_run(folder, here, perf_counter() - started)
     return MeasureAnswer(
         device=device,
         gpu=here.gpu,
+        device_yaml=str(folder / DEVICE_YAML) if here.gpu == DEVICE_YAML else None,
         suite=suite,
         folder=str(folder),
         points_csv=str(folder / POINTS_CSV),
@@ -128,22 +138,36 @@ def measure(
         ),
         seconds=perf_counter() - started,
         environment=here,
-        warnings=(*warnings, *_warnings(here, busy)),
+        warnings=(*warnings, *_warnings(busy)),
     )
 
 
-def _warnings(here: Environment, busy: str | None) -> Iterator[str]:
+def _warnings(busy: str | None) -> Iterator[str]:
     if busy:
-        yield f"other work was running ({busy}): times are too long"
-    if match_device(here.gpu) is None:
-        yield (
-            f"{here.gpu!r} has no data sheet: kvwall calibrate and predict need a known device, "
-            "see kvwall list devices and measure --name"
-        )
+        yield f"other work was running ({busy}): times are too long, and a data sheet measured meanwhile too slow"
+
+
+def _sheet(folder: Path, here: Environment, name: str | None, report: Callable[[str], None]) -> Device:
+    """The data sheet of the machine: the library's, or the one in ``folder``, which is measured if it is missing."""
+    path = folder / DEVICE_YAML
+    if here.gpu != DEVICE_YAML:
+        return DEVICES.load(here.gpu)
+    if path.exists():
+        return read_document(path, Device)
+    from kvwall.validate.peaks import measured_peaks
+
+    report("peaks of this machine, which no data sheet of kvwall describes")
+    peaks = measured_peaks(here.device, here.memory_bytes, here.cache_bytes, SHEET_PART * BUDGETS_S[here.device])
+    return write_sheet(path, here, peaks, name)
 
 
 def _run(
-    here: Environment, todo: list[Case], points: PointsFile, until: float, report: Callable[[str], None]
+    here: Environment,
+    sheet: Device | None,
+    todo: list[Case],
+    points: PointsFile,
+    until: float,
+    report: Callable[[str], None],
 ) -> tuple[list[Case], list[str]]:
     """Measure ``todo``; what is left of it, and warnings."""
     if not todo:
@@ -154,7 +178,7 @@ def _run(
 
     clock = GpuClock(here.cache_bytes) if here.device == "cuda" else CpuClock(here.cache_bytes)
     seed = int.from_bytes(os.urandom(4), "big")
-    campaign = Campaign(here, clock, Checker(here.device, seed), seed, BUDGETS_S[here.device])
+    campaign = Campaign(here, clock, Checker(here.device, seed), seed, BUDGETS_S[here.device], sheet)
     try:
         remaining = campaign.run(todo, points, until, report)
     except ContextLostError as error:
@@ -165,12 +189,15 @@ def _run(
     return [], []
 
 
-def _opened(folder: Path, here: Environment) -> PointsFile:
-    """The points of ``folder``, which is made if missing."""
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be made a folder ({error.strerror or error})") from None
+
+
+def _opened(folder: Path, here: Environment) -> PointsFile:
+    """The points of ``folder``."""
     path = folder / ENVIRONMENT_JSON
     if path.exists():
         differs = here.differs_from(read_document(path, Environment))

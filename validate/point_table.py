@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kvwall.hardware.errors import InputError
+from kvwall.hardware.library import is_path
 from kvwall.simulator.kernel_time.family import Family
 from kvwall.simulator.kernel_time.machine import Machine
 from kvwall.simulator.kernel_time.points import Points
 from kvwall.simulator.predicting.families import families, family_names
 from kvwall.simulator.predicting.machines import placed
 from kvwall.simulator.predicting.names import KERNELS, Named, framework_of
-from kvwall.simulator.predicting.prediction import Kernel, kernel_groups, kernel_reaches, work_for
-from kvwall.simulator.predicting.shapes import Shapes, points_of
+from kvwall.simulator.predicting.prediction import Kernel, kernel_groups, kernel_points, kernel_reaches, work_for
+from kvwall.simulator.predicting.shapes import Shapes
 from kvwall.simulator.predicting.table import Numbers, Table, numbers, one_table, read_table, require_columns
 from kvwall.simulator.predicting.work import Work
 from kvwall.simulator.traffic import Array
@@ -42,6 +43,7 @@ class Sample:
     :ivar sources: where the points are from, and ``versions`` of the library, distinct, as the table has them
     :ivar latency_s: one per point
     :ivar memory_s: what each point's compulsory bytes take at the memory's peak, and ``other_s`` its FLOP or messages
+    :ivar rows: where each point stands in the table
     :ivar repeated: points whose shape was measured before; ``uneven`` those of them that differ by over 25 %
     """
 
@@ -57,6 +59,7 @@ class Sample:
     uneven: int
     memory_s: Array
     other_s: Array
+    rows: Index = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -147,10 +150,11 @@ def _parts(
             left_out["ranks of several nodes: a calibration is of one node"] += kept.size
             continue
         machine = placed(kernel.device, reach).machine
-        points = points_of(kernel.kernel, shapes, kept)
+        points = kernel_points(kernel, shapes, kept)
         work = work_for(kernel, points)
         possible = _possible(kernel, points, work, machine, latency_s[kept])
-        impossible = f"faster than the data sheet of {kernel.device} allows, and not from its cache"
+        sheet = kernel.gpu if is_path(kernel.gpu) else kernel.device
+        impossible = f"faster than the data sheet of {sheet} allows, and not from its cache"
         left_out[impossible] += int((~possible).sum())
         names = family_names(kernel, points, reach)
         left_out[f"no kernel model for {kernel.kernel} of {kernel.framework}"] += int(((names == "") & possible).sum())
@@ -171,7 +175,9 @@ def _possible(kernel: Kernel, points: Points, work: Work, machine: Machine, late
 
 def _sample(device: str, framework: str, family: str, parts: list[_Part], table: Table) -> Sample:
     columns = {
-        field.name: np.concatenate([np.asarray(getattr(part.points, field.name)) for part in parts])
+        field.name: np.concatenate(
+            [np.broadcast_to(np.asarray(getattr(part.points, field.name)), part.rows.shape) for part in parts]
+        )
         for field in fields(Points)
     }
     points = Points(**columns)
@@ -185,6 +191,7 @@ def _sample(device: str, framework: str, family: str, parts: list[_Part], table:
         machine=parts[0].machine,
         points=points,
         latency_s=latency,
+        rows=rows,
         sources=_distinct(table.text("source"), rows),
         versions=_distinct(table.text("source_version"), rows),
         repeated=repeated,

@@ -30,6 +30,9 @@ CPU_TIME_LIMIT_S = 110.0
 #: Seconds of samples of one point.
 BUDGETS_S = {"cuda": 0.15, "cpu": 0.25}
 
+#: Part of that for the repeats of one peak of a data sheet in one pass.
+SHEET_PART = 0.4
+
 
 def suite_cases(suite: str, here: Environment) -> tuple[Case, ...]:
     """The cases of ``suite`` on a machine, in the order in which they are measured.

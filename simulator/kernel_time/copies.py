@@ -51,4 +51,25 @@ HOST_COPY = Family(
     reference="latency and bandwidth; gpu-benches, cuda-memcpy",
 )
 
-FAMILIES: tuple[Family, ...] = (HOST_COPY,)
+
+def gather_s(points: Points, p: Parameters, machine: Machine) -> Array:
+    """Seconds to bring scattered rows, ``moved_bytes`` in all, over the machine's link."""
+    return copy_s(Points(message_bytes=points.moved_bytes), p, machine)
+
+
+def gather_bound_s(points: Points, machine: Machine) -> Array:
+    """The data sheet's bound: the rows at the link's rate."""
+    return bound_s(Points(message_bytes=points.moved_bytes), machine)
+
+
+#: Scattered rows from host memory: read over the link, or gathered by the host and copied.
+HOST_GATHER = Family(
+    name="copy/gather",
+    kernel="host_gather",
+    parameters=(LATENCY, replace(REACHED, low=0.01, default=0.4)),
+    seconds=gather_s,
+    ideal_seconds=gather_bound_s,
+    reference="latency and bandwidth",
+)
+
+FAMILIES: tuple[Family, ...] = (HOST_COPY, HOST_GATHER)

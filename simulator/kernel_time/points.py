@@ -26,6 +26,8 @@ class Points:
     :ivar k: input features
     :ivar ranks: devices of a collective
     :ivar message_bytes: payload of one rank
+    :ivar moved_bytes: compulsory traffic of a kernel whose shape no other column tells; 0 of all others
+    :ivar flops: likewise its operations
     :ivar warm: 1 where the benchmark repeats one buffer, so that a small working set lies in the last-level cache
     """
 
@@ -42,6 +44,8 @@ class Points:
     k: Numeric = 1.0
     ranks: Numeric = 1.0
     message_bytes: Numeric = 0.0
+    moved_bytes: Numeric = 0.0
+    flops: Numeric = 0.0
     warm: Numeric = 0.0
 
     def take(self, rows: np.ndarray) -> Points:

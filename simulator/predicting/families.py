@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -18,14 +19,18 @@ from kvwall.simulator.kernel_time.family import Family
 from kvwall.simulator.kernel_time.gemm_families import gemm_family
 from kvwall.simulator.kernel_time.points import Points
 from kvwall.simulator.kernel_time.quantize import quantise_family
+from kvwall.simulator.kernel_time.roofline import shaped_family, stated_family
 from kvwall.simulator.predicting.machines import Reach
 from kvwall.simulator.predicting.names import KERNELS, framework_of, operand
 
 if TYPE_CHECKING:
     from kvwall.simulator.predicting.prediction import Kernel
 
-#: Formats of a cache that the attention models know; four bits and fp32 are left to the class defaults.
+#: Formats of a cache that the planned attention models know.
 _CACHE_FORMATS = ("bf16", "fp16", "fp8", "fp8_block", "int8")
+
+#: Kernels that only the roofline serves, from what the row states of them.
+_ROOFLINE = ("memory_copy", "launch", "sparse_decode", "lowrank_decode", "rematerialize", "evict")
 
 #: NVSwitch adds up partial sums itself from Hopper on.
 _ADDING_SWITCH_CAPABILITY = 9.0
@@ -45,13 +50,31 @@ def families() -> dict[str, Family]:
 def family_names(kernel: Kernel, points: Points, reach: Reach) -> NDArray[np.str_]:
     """The family of each point; empty where no kernel model fits."""
     device, framework = DEVICES.load(kernel.device), framework_of(kernel.framework)
+    shape = np.broadcast(points.batch, points.m, points.message_bytes, points.moved_bytes).shape
+    if kernel.kernel in _ROOFLINE or (kernel.kernel == "host_gather" and device.is_processor):
+        return np.full(shape, stated_family(kernel.kernel, kernel.dtype, kernel.kv_dtype))
+    stated = np.broadcast_to(np.asarray(points.moved_bytes) > 0, shape)
+    if np.any(stated) and kernel.kernel in ("decode_attention", "quantize"):
+        plain = family_names(kernel, replace(points, moved_bytes=0.0, flops=0.0), reach)
+        return np.where(stated, stated_family(kernel.kernel, kernel.dtype, kernel.kv_dtype), plain)
+    if _on_roofline(kernel, device):
+        return np.full(shape, shaped_family(kernel.kernel, kernel.dtype))
     if KERNELS[kernel.kernel] == "attention":
         if kernel.kv_dtype not in _CACHE_FORMATS:
             return np.full(np.shape(points.batch), "")
         dtype, cache = operand(kernel.dtype), operand(kernel.kv_dtype)
         return attention.family_for(kernel.kernel, device, framework, dtype, cache, points)
-    name = _one_name(kernel, device, framework, reach)
-    return np.full(np.broadcast(points.batch, points.m, points.message_bytes).shape, name)
+    return np.full(shape, _one_name(kernel, device, framework, reach))
+
+
+def _on_roofline(kernel: Kernel, device: Device) -> bool:
+    """Whether nothing is known of how the kernel is planned but its shape tells its work.
+
+    A processor has neither thread blocks nor tiles of a GPU's library, and no library plans attention in fp32.
+    """
+    if KERNELS[kernel.kernel] == "attention":
+        return kernel.kv_dtype == kernel.dtype and (device.is_processor or kernel.dtype == "fp32")
+    return kernel.kernel == "gemm" and device.is_processor and shaped_family("gemm", kernel.dtype) != ""
 
 
 def _one_name(kernel: Kernel, device: Device, framework: str, reach: Reach) -> str:
@@ -73,7 +96,7 @@ def _one_name(kernel: Kernel, device: Device, framework: str, reach: Reach) -> s
         ).name
     if kind == "elementwise":
         return quantise_family(_quantise_pass(kernel.spelled, framework)).name
-    return "copy/host"
+    return "copy/gather" if kernel.kernel == "host_gather" else "copy/host"
 
 
 def _quantise_pass(spelled: str, framework: str) -> str:

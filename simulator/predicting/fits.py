@@ -13,6 +13,10 @@ from kvwall.simulator.predicting.choosing import Chooser, Fitted
 from kvwall.simulator.predicting.families import families
 from kvwall.simulator.predicting.folds import FOLD_SUFFIX, FoldParameters, folds_of, matching
 from kvwall.simulator.predicting.machines import architecture
+from kvwall.simulator.predicting.names import device_of
+
+#: Ending of the data sheet that stands beside a calibration of a device that the library lacks.
+SHEET_SUFFIX = ".device.yaml"
 
 #: Regimes of a fit's residual, by rising ideal time.
 _REGIMES = ("below 10 us", "10 to 100 us", "above 100 us")
@@ -32,7 +36,8 @@ def chooser_of(calibration: str | None, *, out_of_fold: bool = False) -> Chooser
         return Chooser(out_of_fold=out_of_fold)
     folder = Path(calibration)
     if folder.is_dir():
-        names = sorted(str(path) for path in folder.glob("*.yaml") if not path.name.endswith(FOLD_SUFFIX))
+        beside = (FOLD_SUFFIX, SHEET_SUFFIX)
+        names = sorted(str(path) for path in folder.glob("*.yaml") if not path.name.endswith(beside))
         if not names:
             raise InputError(f"--calibration {calibration}: the folder holds no calibration")
         return Chooser(tuple(fit for name in names for fit in _named(name)), out_of_fold=out_of_fold)
@@ -88,7 +93,11 @@ def _named(calibration: str) -> list[Fitted]:
 
 def _loaded(name: str) -> Iterator[Fitted]:
     """The fits of the calibration of that name or path, with their folds."""
-    return _fits(KERNEL_CALIBRATIONS.load(name), folds_of(name))
+    calibration = KERNEL_CALIBRATIONS.load(name)
+    device = device_of(calibration.device, Path(name).parent)
+    if not device.name:
+        raise InputError(f"{name}: device: {device.why.removeprefix('gpu ').replace('unknown gpu', 'unknown device')}")
+    return _fits(calibration.model_copy(update={"device": device.name}), folds_of(name))
 
 
 def _fits(calibration: KernelCalibration, folds: FoldParameters | None = None) -> Iterator[Fitted]:

@@ -25,6 +25,9 @@ from kvwall.simulator.traffic import Array
 #: Parts that the shapes of a family are split into; each is predicted by a fit to the others.
 FOLDS = 5
 
+#: Columns of a shape that a row states itself.
+_STATED = ("moved_bytes", "flops")
+
 #: Ending of the file that stands beside a calibration of one's own.
 FOLD_SUFFIX = ".folds.yaml"
 
@@ -42,10 +45,14 @@ class FoldParameters(Document):
 
 def fold_of(points: Points, folds: int = FOLDS) -> NDArray[np.int64]:
     """The fold, from 0 up, of each point: a hash of its shape, the same on every machine and in any order of rows."""
-    columns = np.broadcast_arrays(*(np.asarray(getattr(points, field.name), dtype=float) for field in fields(points)))
+    # What a row states of its own kernel comes last, and counts where it states anything: the folds of all other
+    # kernels are those that calibrations were shipped with.
+    names = [*(field.name for field in fields(points) if field.name not in _STATED), *_STATED]
+    columns = np.broadcast_arrays(*(np.asarray(getattr(points, name), dtype=float) for name in names))
     table = np.stack([column.ravel() for column in columns], axis=1).astype("<f8") + 0.0  # -0.0 is 0.0
     shapes, inverse = np.unique(table, axis=0, return_inverse=True)
-    digests = [hashlib.blake2b(shape.tobytes(), digest_size=8).digest() for shape in shapes]
+    told = (shape if shape[-len(_STATED) :].any() else shape[: -len(_STATED)] for shape in shapes)
+    digests = [hashlib.blake2b(shape.tobytes(), digest_size=8).digest() for shape in told]
     numbers = np.array([int.from_bytes(digest, "big") % folds for digest in digests], dtype=np.int64)
     return np.asarray(numbers[inverse.ravel()])
 

@@ -62,7 +62,7 @@ def loan(fit: Fitted, kernel: Kernel) -> Loan | None:
     # NCCL is NCCL, whoever calls it.
     nccl = fit.family.name.partition("/")[2].startswith("nccl")
     same_framework = nccl or framework_of(fit.framework) == framework_of(kernel.framework)
-    if fit.device == kernel.device:
+    if DEVICES.same(fit.device, kernel.device):
         if same_framework:
             return Loan(0, _evenly(0.0))
         return Loan(1, _evenly(0.15), f"borrowed from {fit.framework} on the same device")
@@ -112,7 +112,8 @@ def _may_lend(fit: Fitted, family: Family, kernel: Kernel) -> bool:
     same_cache = kernel.kernel == "prefill_attention" or ("fp8" in fit.family.name) == ("fp8" in family.name)
     same_library = framework_of(fit.framework) == framework_of(kernel.framework)
     lender, borrower = DEVICES.load(fit.device), DEVICES.load(kernel.device)
-    other = lender.vendor == borrower.vendor and architecture(fit.device) != architecture(kernel.device)
+    alike = lender.vendor == borrower.vendor and lender.is_processor == borrower.is_processor
+    other = alike and architecture(fit.device) != architecture(kernel.device)
     return same_kind and same_cache and same_library and other
 
 

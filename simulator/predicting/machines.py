@@ -42,7 +42,7 @@ def reach_of(
     gpu: str, device_id: str, kernel: str, ranks: NDArray[np.float64], per_node: NDArray[np.float64]
 ) -> list[Reach]:
     """Which link each row's ranks span: the fast one inside a node, a host's, or the network between nodes."""
-    if kernel == "host_copy":
+    if kernel in ("host_copy", "host_gather"):
         return ["host"] * ranks.size
     crowd = np.where(np.isnan(ranks), _PAIR, ranks)
     outside = per_node < crowd  # an unknown number of devices in a node compares as false
@@ -65,7 +65,8 @@ def placed(device_id: str, reach: Reach) -> Placed:
         return Placed(replace(machine, link_bytes_per_s=network.bandwidth_bytes_per_s), network.latency_s, note, True)
     link = device.scale_up if reach == "pair" and device.scale_up else device.host_link
     if link is None:
-        return Placed(machine, 5e-6, "the device has no link on its data sheet: memory bandwidth taken")
+        note = "" if device.is_processor else "the device has no link on its data sheet: memory bandwidth taken"
+        return Placed(machine, 5e-6, note)
     note = f"ranks talk over {link.kind}" if link is device.host_link and reach != "host" else ""
     if reach == "host" and device.scale_up is not None:
         note = f"over the host link ({link.kind})"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from kvwall.hardware.device import DEVICES
 from kvwall.hardware.dtype import Dtype
-from kvwall.hardware.errors import UnknownNameError, canonical, suggestion
+from kvwall.hardware.errors import InputError, UnknownNameError, canonical, suggestion
+from kvwall.hardware.library import is_path
 
 #: Number formats by their spellings, folded; a block format is fp8 with scales per block.
 _DTYPES: dict[str, str] = {
@@ -29,6 +31,9 @@ BYTES: dict[str, float] = {
     "fp4": 0.5,
 }  # fmt: skip
 
+#: Bytes of one element of what only a cache is stored in, its codes alone; KIVI adds a scale and a zero point a group.
+PACKED_BYTES: dict[str, float] = {"int2": 0.25, "kivi2": 0.25, "kivi4": 0.5}
+
 Kind = Literal["attention", "gemm", "collective", "elementwise", "copy"]
 
 #: Kernels that can be predicted, and what kind of kernel each is.
@@ -45,7 +50,17 @@ KERNELS: dict[str, Kind] = {
     "send_recv": "collective",
     "quantize": "elementwise",
     "host_copy": "copy",
+    "memory_copy": "elementwise",
+    "launch": "elementwise",
+    "sparse_decode": "attention",
+    "lowrank_decode": "attention",
+    "rematerialize": "attention",
+    "evict": "attention",
+    "host_gather": "copy",
 }
+
+#: Kernels whose shape no column tells: a row states the bytes they move and their operations in ``extra``.
+DESCRIBED = ("launch", "sparse_decode", "lowrank_decode", "rematerialize", "evict", "host_gather")
 
 _KERNEL_ALIASES: dict[str, str] = {
     **{canonical(name): name for name in KERNELS},
@@ -90,6 +105,21 @@ def dtype_of(text: str) -> Named:
     return Named(found)
 
 
+def cache_format_of(text: str) -> Named:
+    """The format of a cache that ``text`` spells: a number format, or a packed one."""
+    folded = canonical(text)
+    if folded in PACKED_BYTES:
+        return Named(folded)
+    found = dtype_of(text)
+    return found if found.name else Named("", f"unknown kv_dtype {text!r}{suggestion(text, {**BYTES, **PACKED_BYTES})}")
+
+
+def states_work(kernel: str, kv_dtype: str) -> bool:
+    """Whether a row's own ``moved_bytes`` and ``flops`` count: where the shape does not tell all that is read."""
+    packed = kernel == "decode_attention" and (kv_dtype in PACKED_BYTES or kv_dtype == "int4")
+    return kernel in DESCRIBED or kernel == "quantize" or packed
+
+
 def operand(dtype: str) -> Dtype:
     """The format in which the matrix unit takes ``dtype``."""
     return "fp8" if dtype == "fp8_block" else dtype  # type: ignore[return-value]
@@ -103,12 +133,16 @@ def kernel_of(text: str) -> Named:
     return Named(found)
 
 
-def device_of(text: str) -> Named:
-    """The device that ``text`` names, on its own or as a machine built of it (``a100_dgx``)."""
+def device_of(text: str, folder: Path | None = None) -> Named:
+    """The device that ``text`` names, on its own or as a machine built of it (``a100_dgx``); or its data sheet.
+
+    :param text: a name, or the path of a device's YAML
+    :param folder: where the table lies, in which a path is looked for before the working directory
+    """
     if not text:
         return Named("", "no gpu is named")
-    if text.endswith((".yaml", ".yml", ".json")):
-        return Named("", f"gpu {text!r} is a file; a table takes names")
+    if is_path(text):
+        return _sheet_of(text, folder)
     try:
         return Named(DEVICES.resolve(text))
     except UnknownNameError as error:
@@ -120,6 +154,17 @@ def device_of(text: str) -> Named:
             if inner.name:
                 return inner
         return Named("", str(error).replace("unknown device", "unknown gpu"))
+
+
+def _sheet_of(text: str, folder: Path | None) -> Named:
+    """The data sheet at the path ``text``, as its absolute path; the reason where it is missing or no data sheet."""
+    places = [*([folder / text] if folder is not None else []), Path(text)]
+    path = next((place for place in places if place.is_file()), places[0])
+    try:
+        DEVICES.load(str(path.resolve()))
+    except InputError as error:
+        return Named("", f"gpu {text!r}: {error}")
+    return Named(str(path.resolve()))
 
 
 def framework_of(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,18 @@ from kvwall.simulator.kernel_time.points import Points
 from kvwall.simulator.predicting.agreement import groups
 from kvwall.simulator.predicting.choosing import Chooser, Pricing
 from kvwall.simulator.predicting.machines import Placed, Reach, placed, reach_of
-from kvwall.simulator.predicting.names import BYTES, KERNELS, Named, device_of, dtype_of, kernel_of, operand
+from kvwall.simulator.predicting.names import (
+    BYTES,
+    KERNELS,
+    PACKED_BYTES,
+    Named,
+    cache_format_of,
+    device_of,
+    dtype_of,
+    kernel_of,
+    operand,
+    states_work,
+)
 from kvwall.simulator.predicting.shapes import Shapes, points_of, shapes_of
 from kvwall.simulator.predicting.table import Table
 from kvwall.simulator.predicting.work import Work, work_of
@@ -34,7 +46,7 @@ class Kernel:
     """What the rows of one group are.
 
     :ivar gpu: as the table spells it
-    :ivar device: name in the library
+    :ivar device: name in the library, or the path of its data sheet
     :ivar kernel: canonical; ``spelled`` as the table has it
     :ivar framework: as the table spells it, and ``source`` the backend inside it
     :ivar dtype: canonical format of activations and weights; ``kv_dtype`` of the cache
@@ -116,19 +128,26 @@ def kernel_groups(table: Table) -> tuple[Shapes, list[tuple[Kernel | Named, NDAr
     """The shapes of all rows, and the rows of each kernel; a kernel that a name hides comes as the reason."""
     shapes = shapes_of(table, [dtype_of(text).name for text in table.text("dtype")])
     found = groups([table.text(key) for key in _KEYS])
-    return shapes, [(_kernel(*values), rows) for values, rows in found]
+    return shapes, [(_kernel(table.folder, *values), rows) for values, rows in found]
 
 
 def work_for(kernel: Kernel, points: Points) -> Work:
     """The compulsory work of ``points`` of one kernel."""
-    element, cached = BYTES[kernel.dtype], BYTES[kernel.kv_dtype]
+    element, cached = BYTES[kernel.dtype], (BYTES | PACKED_BYTES)[kernel.kv_dtype]
     return work_of(kernel.kernel, points, element, cached, operand(kernel.dtype), kernel.spelled)
 
 
-def _kernel(gpu: str, framework: str, spelled: str, source: str, dtype: str, kv_dtype: str) -> Kernel | Named:
+def kernel_points(kernel: Kernel, shapes: Shapes, rows: NDArray[np.int64]) -> Points:
+    """The shapes of ``rows``, with what they state of their own work where the shape of ``kernel`` does not tell it."""
+    return points_of(kernel.kernel, shapes, rows, stated=states_work(kernel.kernel, kernel.kv_dtype))
+
+
+def _kernel(
+    folder: Path, gpu: str, framework: str, spelled: str, source: str, dtype: str, kv_dtype: str
+) -> Kernel | Named:
     """What a group's names mean, or the first that means nothing."""
-    kernel, device = kernel_of(spelled), device_of(gpu)
-    format_, cache = dtype_of(dtype or "bf16"), dtype_of(kv_dtype or dtype or "bf16")
+    kernel, device = kernel_of(spelled), device_of(gpu, folder)
+    format_, cache = dtype_of(dtype or "bf16"), cache_format_of(kv_dtype or dtype or "bf16")
     for named in (kernel, device, format_, cache):
         if not named.name:
             return named
@@ -143,7 +162,7 @@ def _predict_group(kernel: Kernel, shapes: Shapes, rows: NDArray[np.int64], choo
         place = placed(kernel.device, reach)
         for start in range(0, kept.size, _BLOCK_ROWS):
             block = kept[start : start + _BLOCK_ROWS]
-            points = points_of(kernel.kernel, shapes, block)
+            points = kernel_points(kernel, shapes, block)
             work = work_for(kernel, points)
             for pricing in chooser.prices(kernel, points, work, place, reach):
                 _keep(made, block[pricing.rows], pricing, work, place)

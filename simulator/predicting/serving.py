@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -73,7 +74,8 @@ def predict_serving(table: Table, calibration: str | None, progress: Progress | 
     names = (*_COLUMNS, *_EXTRAS)
     outcomes = []
     for done, values in enumerate(distinct):
-        outcomes.append(_outcome(dict(zip(names, (value.strip() for value in values), strict=True)), calibration))
+        row = dict(zip(names, (value.strip() for value in values), strict=True))
+        outcomes.append(_outcome(row, table.folder, calibration))
         if progress is not None:
             progress(done + 1, len(distinct))
     ends = np.array([outcome.values for outcome in outcomes])[rows]
@@ -81,9 +83,9 @@ def predict_serving(table: Table, calibration: str | None, progress: Progress | 
     return Served(ends[:, 1], ends[:, 0], ends[:, 2], tuple(notes))
 
 
-def _outcome(row: dict[str, str], calibration: str | None) -> _Outcome:
+def _outcome(row: dict[str, str], folder: Path, calibration: str | None) -> _Outcome:
     try:
-        return _predicted(row, calibration)
+        return _predicted({**row, "gpu": device_of(row["gpu"], folder).name or row["gpu"]}, calibration)
     except (KvwallError, _RefusedError) as refusal:
         return _Outcome((np.nan, np.nan, np.nan), str(refusal))
 
@@ -124,7 +126,7 @@ def _notes(found: Priced, users: int, row: dict[str, str]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a row says of its deployment, as it is spelled there."""
+    """What a row says of its deployment, as it is spelled there; a device that it knows by its name."""
 
     model: str
     gpu: str

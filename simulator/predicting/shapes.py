@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kvwall.simulator.kernel_time.points import Points
-from kvwall.simulator.predicting.names import BYTES
+from kvwall.simulator.predicting.names import BYTES, DESCRIBED
 from kvwall.simulator.predicting.table import Numbers, Table, numbers
 from kvwall.simulator.traffic import Array
 
@@ -32,6 +32,8 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "send_recv": ("message_bytes",),
     "quantize": ("m", "k"),
     "host_copy": ("message_bytes",),
+    "memory_copy": ("message_bytes",),
+    **dict.fromkeys(DESCRIBED, ("moved_bytes", "flops")),
 }
 
 #: Columns that a kernel may leave out, but not give wrongly.
@@ -43,11 +45,14 @@ _OPTIONAL: Mapping[str, tuple[str, ...]] = {
     "send_recv": ("num_gpus",),
 }
 
+#: What a row states of a kernel that its other columns do not describe.
+_STATED = ("moved_bytes", "flops")
+
 #: No dimension of a kernel is larger; a larger one is a mistyped number.
 _LARGEST = 1e12
 
 #: The smallest value of a column where it is not 1.
-_SMALLEST = {"window": 0.0, "message_bytes": 1e-3}
+_SMALLEST = {"window": 0.0, "message_bytes": 1e-3, "flops": 0.0}
 
 #: Channels of a cached latent (512, and 64 with positions) and of a head it expands to (DeepSeek-V2, arXiv 2405.04434).
 LATENT_DIM, LATENT_VALUE_DIM = 576, 512
@@ -123,7 +128,7 @@ def shapes_of(table: Table, dtypes: list[str]) -> Shapes:
     columns["num_gpus"] = numbers(table.extra("num_gpus"))
     columns["devices_per_node"] = numbers(table.extra("devices_per_node"))
     columns["message_bytes"] = numbers(table.extra("message_bytes"))
-    columns["value_dim"] = numbers(table.extra("value_dim"))
+    columns |= {name: numbers(table.extra(name)) for name in ("value_dim", *_STATED)}
     values = {name: column.values for name, column in columns.items()}
     sizes = (
         1.0 if source.startswith(_BYTE_SOURCES) else BYTES.get(dtype, 2.0)
@@ -137,8 +142,11 @@ def shapes_of(table: Table, dtypes: list[str]) -> Shapes:
     return Shapes(values, {name: column.bad for name, column in columns.items() if column.bad})
 
 
-def points_of(kernel: str, shapes: Shapes, rows: NDArray[np.int64]) -> Points:
-    """The shapes of ``rows``, all of one ``kernel``."""
+def points_of(kernel: str, shapes: Shapes, rows: NDArray[np.int64], *, stated: bool = False) -> Points:
+    """The shapes of ``rows``, all of one ``kernel``.
+
+    :param stated: keep the bytes and operations that the rows state
+    """
 
     def column(name: str, default: float) -> Array:
         value = shapes[name][rows]
@@ -165,5 +173,6 @@ def points_of(kernel: str, shapes: Shapes, rows: NDArray[np.int64]) -> Points:
         k=column("k", 1.0),
         ranks=column("num_gpus", 2.0 if kernel == "send_recv" else 1.0),
         message_bytes=column("message_bytes", 0.0),
+        **({name: column(name, 0.0) for name in _STATED} if stated else {}),
         warm=shapes["warm"][rows],
     )

@@ -45,6 +45,12 @@ class Table:
         """How many rows."""
         return len(next(iter(self.cells.values()))) if self.cells else 0
 
+    @property
+    def folder(self) -> Path:
+        """Where the table lies: paths in it are relative to that."""
+        where = Path(self.where)
+        return where if where.is_dir() else where.parent
+
     def text(self, column: str, default: str = "") -> list[str]:
         """The cells of ``column``; ``default`` for empty ones and for a column that is not there."""
         found = self.cells.get(column)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from kvwall.hardware.dtype import Dtype
 from kvwall.simulator.kernel_time.machine import Machine
 from kvwall.simulator.kernel_time.points import Points
+from kvwall.simulator.predicting.names import DESCRIBED
 from kvwall.simulator.traffic import Array, Numeric
 
 #: Bytes of an activation that a product writes, and of a partial sum.
@@ -28,6 +29,7 @@ class Work:
     :ivar flops: on the matrix unit, on operands of ``operand``
     :ivar link_bytes: over the link of one rank, by any algorithm
     :ivar sent_bytes: over the link of one rank, by a ring
+    :ivar written_bytes: those of ``memory_bytes`` that may still lie in the last-level cache when the kernel ends
     """
 
     memory_bytes: Array
@@ -35,13 +37,15 @@ class Work:
     link_bytes: Array
     sent_bytes: Array
     operand: Dtype
+    written_bytes: Numeric = 0.0
 
     def take(self, rows: NDArray[np.int64]) -> Work:
         """The work of the points at ``rows``."""
         memory, flops, link, sent = (
             column[rows] for column in (self.memory_bytes, self.flops, self.link_bytes, self.sent_bytes)
         )
-        return Work(memory, flops, link, sent, self.operand)
+        written = np.broadcast_to(np.asarray(self.written_bytes, dtype=float), np.shape(self.memory_bytes))[rows]
+        return Work(memory, flops, link, sent, self.operand, written)
 
     def ideal_s(self, machine: Machine) -> Array:
         """``max(bytes / bandwidth, flops / peak, link bytes / link)``: the hard maximum, in seconds."""
@@ -54,8 +58,9 @@ class Work:
 
     def resources(self, machine: Machine) -> tuple[tuple[str, Array], ...]:
         """Seconds that each resource alone would take at its peak."""
+        must_move = self.memory_bytes - np.minimum(self.written_bytes, machine.l2_bytes)
         return (
-            ("hbm", self.memory_bytes / machine.bandwidth_bytes_per_s),
+            ("hbm", must_move / machine.bandwidth_bytes_per_s),
             ("matrix", self.matrix_s(machine)),
             ("link", self.link_bytes / machine.link_bytes_per_s),
         )
@@ -72,8 +77,15 @@ def work_of(kernel: str, points: Points, element_bytes: float, kv_bytes: float, 
     flops: Numeric = 0.0
     link: Numeric = 0.0
     sent: Numeric = 0.0
+    written: Numeric = 0.0
     p = points
-    if kernel in ("decode_attention", "prefill_attention", "mla_decode", "mla_prefill"):
+    if kernel == "memory_copy":
+        memory, written = 2.0 * np.asarray(p.message_bytes), p.message_bytes
+    elif kernel == "host_gather":
+        link = sent = np.asarray(p.moved_bytes)
+    elif kernel in DESCRIBED:
+        memory, flops = p.moved_bytes, p.flops
+    elif kernel in ("decode_attention", "prefill_attention", "mla_decode", "mla_prefill"):
         memory, flops = _attention(kernel, p, element_bytes, kv_bytes)
     elif kernel == "gemm":
         memory = (np.asarray(p.m) * p.k + np.asarray(p.n) * p.k) * element_bytes + np.asarray(p.m) * p.n * _OUTPUT_BYTES
@@ -86,11 +98,13 @@ def work_of(kernel: str, points: Points, element_bytes: float, kv_bytes: float, 
         link, sent = share * _MUST_SEND[kernel], share * _DO_SEND[kernel]
     else:  # send_recv, host_copy
         link = sent = np.asarray(p.message_bytes)
-    shape = np.broadcast(p.batch, p.kv_len, p.m, p.message_bytes).shape
+    if kernel not in DESCRIBED:  # what the row states goes before what its shape tells
+        memory = np.where(np.asarray(p.moved_bytes) > 0, p.moved_bytes, memory)
+    shape = np.broadcast(p.batch, p.kv_len, p.m, p.message_bytes, p.moved_bytes).shape
     memory, flops, link, sent = (
         np.broadcast_to(np.asarray(v, dtype=float), shape) for v in (memory, flops, link, sent)
     )
-    return Work(memory, flops, link, sent, operand)
+    return Work(memory, flops, link, sent, operand, written)
 
 
 def _attention(kernel: str, p: Points, element_bytes: float, kv_bytes: float) -> tuple[Array, Array]:

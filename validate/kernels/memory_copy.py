@@ -20,4 +20,5 @@ def prepare(case: Case, source: Source) -> Trial:
         buffers=(origin, out),
         moved_bytes=size_bytes(origin, out),
         flops=0.0,
+        written_bytes=size_bytes(out),
     )

@@ -27,6 +27,8 @@ class Trial:
     :ivar buffers: every tensor that the call reads or writes
     :ivar moved_bytes: compulsory traffic: each byte that is needed read once, each result written once
     :ivar flops: operations of the mathematics, two for a multiply and add
+    :ivar written_bytes: those of ``moved_bytes`` that the last-level cache may still hold when the call ends, where
+        they are a large part
     :ivar capturable: may be recorded into a CUDA graph; copies through pageable memory and collectives may not
     """
 
@@ -37,6 +39,7 @@ class Trial:
     flops: float
     output: torch.Tensor | None = None
     capturable: bool = True
+    written_bytes: float = 0.0
 
     @property
     def footprint_bytes(self) -> int:
