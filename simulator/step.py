@@ -76,7 +76,7 @@ def step_traffic(cache: Cache, shape: StepShape) -> Traffic:
     operators += swapped_experts(_expert_bytes(shape), run, shape.ranks)
     operators += beside(_network(shape, attention_tokens, tokens, run.star_all_reduce), run)
     operators += _head(cache, shape)
-    return Traffic(tuple(operators), cache.notes)
+    return Traffic(tuple(operators), cache.notes, _pipeline(shape))
 
 
 def _attention(cache: Cache, shape: StepShape, tokens: Numeric) -> list[Operator]:
