@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "step": "how long a step takes, what it moves, what it costs",
     "compare": "the same step under several schemes",
     "solve": "the context, batch, bandwidth, bits, GPUs or price that just meets a target",
+    "sweep": "a whole study as a table of Parquet",
     "explain": "every term of a step: equation, numbers, reference",
     "reconcile": "an engine's start-up log against the prediction",
     "predict": "the time of every row of a table of kernels or serving results",
