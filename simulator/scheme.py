@@ -32,6 +32,8 @@ class Scheme(Document):
     :cvar drops_after_prompt: what it drops is still whole until the last chunk of a prompt is prefilled
     :cvar excludes: schemes of other axes that it cannot be stacked with, and why
     :cvar measured_with: schemes that it was published together with
+    :cvar searched: of options that may be ``auto``, the value that changes least and the most radical; 0 and 1 unless
+        told
     :cvar limits: where it does not apply and what is known to go wrong
     """
 
@@ -44,6 +46,7 @@ class Scheme(Document):
     drops_after_prompt: ClassVar[bool] = False
     excludes: ClassVar[Mapping[str, str]] = {}
     measured_with: ClassVar[frozenset[str]] = frozenset()
+    searched: ClassVar[Mapping[str, tuple[float, float]]] = {}
 
     def reshape(self, model: ModelSpec) -> ModelSpec:
         """The architecture as this scheme changes it, before any cache exists; most change nothing."""
@@ -63,6 +66,11 @@ class Scheme(Document):
     def shrinks(self) -> frozenset[Axis]:
         """The axes that it shrinks with its options; those of the class unless an option adds one."""
         return self.axes
+
+    @property
+    def while_prefilling(self) -> Scheme | None:
+        """How it acts until the last chunk of a prompt is prefilled; ``None`` where it only acts afterwards."""
+        return None if self.drops_after_prompt else self
 
     @property
     def stage(self) -> int:

@@ -75,7 +75,8 @@ class Stack:
     @property
     def during_prefill(self) -> Stack:
         """The stack as it acts while a prompt is prefilled: without what drops tokens only afterwards."""
-        return Stack(tuple(scheme for scheme in self.schemes if not scheme.drops_after_prompt))
+        acting = (scheme.while_prefilling for scheme in self.schemes)
+        return Stack(tuple(scheme for scheme in acting if scheme is not None))
 
     @property
     def unmeasured(self) -> str | None:

@@ -8,25 +8,24 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from kvwall.simulator.cache import Axis, Cache, CacheGroup, Tensor
-from kvwall.simulator.scheme import Scheme, forbid_latents, forbid_no_tokens
-from kvwall.simulator.segments import keep_at_most
-from kvwall.simulator.traffic import Operator, Symbols, term
-from kvwall.workloads.model_spec import ModelSpec
+from kvwall.simulator.cache import Cache, CacheGroup
+from kvwall.simulator.eviction import CHOICE_LAUNCHES, Eviction, window_scores
+from kvwall.simulator.traffic import Numeric, Operator
 
 
-class SnapKv(Scheme):
+class SnapKv(Eviction):
     """Keep ``budget`` prompt tokens per head, chosen once by the last ``window`` queries; generated tokens all stay.
 
-    ``layout=expanded`` is the published code, which keeps one copy per query head.
+    The budget is the smallest of the paper's long-context tables (1024, 2048, 4096), the window that of its code (32).
+    ``layout=expanded`` is the published code, which keeps one copy per query head, ``prefill=layerwise`` its engine:
+    each layer is cut after its prefill, so that the prompt's peak is ``(L - 1) k + S`` tokens of one layer.
     """
 
     name: ClassVar[str] = "snapkv"
     title: ClassVar[str] = "one-shot eviction of prompt tokens by the attention of the last queries"
-    axes: ClassVar[frozenset[Axis]] = frozenset({"tokens"})
-    drops_after_prompt: ClassVar[bool] = True
     equations: ClassVar[tuple[str, ...]] = (
         "stored = read = B (min(S, budget) + t) L 2 H_kv d 2 bytes  (S prompt tokens, t generated)",
+        "while a prompt is prefilled: B S L 2 H_kv d 2 bytes, layer by layer B ((L - 1) budget + S) 2 H_kv d 2",
         "prefill: 2 L H_q w S d FLOP for the window's scores, and a gather of the kept tokens",
     )
     reference: ClassVar[str] = "Li et al. 2024, SnapKV, arXiv 2404.14469, section 4 and released code"
@@ -47,56 +46,19 @@ class SnapKv(Scheme):
             raise ValueError(f"window {self.window} exceeds budget {self.budget}")
         return self
 
-    def check(self, model: ModelSpec) -> None:
-        """Any model with per-head keys and values."""
-        forbid_no_tokens(self, model)
-        forbid_latents(self, model, "one latent serves all heads, so per-head keep-sets do not exist")
+    def kept(self, stored: Numeric, cache: Cache) -> Numeric:
+        """``min(S, budget)`` of the prompt, and everything generated."""
+        return np.minimum(stored - cache.generated, self.budget) + cache.generated
 
-    def rewrite(self, cache: Cache) -> Cache:
-        """Full-attention layers keep the budget and what was generated; bounded layers are narrow already."""
+    def cut(self, group: CacheGroup, cache: Cache) -> CacheGroup:
+        """The survivors, once per KV head or (``expanded``) once per query head."""
+        kept = super().cut(group, cache)
+        if self.layout == "grouped" or group.kind != "full":
+            return kept
+        return replace(kept, tensors=tuple(replace(tensor, heads=group.q_heads) for tensor in kept.tensors))
 
-        def cut(group: CacheGroup) -> CacheGroup:
-            if group.kind != "full":
-                return group
-            tensors = tuple(self._cut(tensor, group, cache) for tensor in group.tensors)
-            attended = np.minimum(group.attended - cache.generated, self.budget) + cache.generated
-            return replace(group, tensors=tensors, attended=attended)
-
-        if not cache.prefill:
-            return cache.map_groups(cut)
-        selections = tuple((g.index, self._selection(g, cache)) for g in cache.groups if g.kind == "full")
-        return replace(cache, operators=(*cache.operators, *selections)).noting(
-            "snapkv: the prefill still holds the whole prompt (chunked and paged engines)"
-        )
-
-    def _cut(self, tensor: Tensor, group: CacheGroup, cache: Cache) -> Tensor:
-        kept = keep_at_most(tensor, float(self.budget), cache.generated)
-        return replace(kept, heads=group.q_heads) if self.layout == "expanded" else kept
-
-    def _selection(self, group: CacheGroup, cache: Cache) -> Operator:
-        shared: Symbols = {"L": group.layers, "B": cache.batch, "S": cache.prompt}
-        scores = term(
-            "scores of the last queries",
-            "matrix",
-            "2 * L * H * w * d * B * S",
-            self.reference,
-            H=group.q_heads,
-            w=self.window,
-            d=group.head_dim,
-            **shared,
-        )
-        read = term(
-            "read keys", "hbm", "L * h * d * 2 * B * S", self.reference, h=group.kv_heads, d=group.head_dim, **shared
-        )
-        gather = term(
-            "gather kept tokens",
-            "hbm",
-            "2 * L * h * c * 2 * B * min(S, k)",
-            self.reference,
-            compulsory=False,
-            h=group.kv_heads,
-            c=group.head_dim + group.value_dim,
-            k=self.budget,
-            **shared,
-        )
-        return Operator("snapkv", "choose prompt tokens", "attention", (scores, read, gather), 14 * group.layers)
+    def choice(self, group: CacheGroup, cache: Cache) -> Operator:
+        """The window's scores and the gather; none for a prompt within the budget."""
+        chosen = np.where(cache.prompt > self.budget, 1.0, 0.0)
+        terms = (*window_scores(group, cache, self.window, chosen, self.reference), self.gather(group, cache, chosen))
+        return Operator(self.name, "choose prompt tokens", "attention", terms, CHOICE_LAUNCHES * group.layers * chosen)
