@@ -5,7 +5,7 @@ Memory and time are told from this one list, so they cannot disagree.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from kvwall.simulator.deployment import Deployment
@@ -21,6 +21,9 @@ from kvwall.workloads.model_spec import (
 from kvwall.workloads.weight_format import TensorClass, WeightFormat
 
 Owner = Literal["attention", "feed-forward", "head"]
+
+#: Matrices that nobody factors: they choose tokens, or mix a recurrent state.
+_WHOLE = frozenset({"indexer queries", "indexer keys", "state mixer"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,28 @@ class Linear:
 
 def attention_linears(model: ModelSpec, index: int, tp: int) -> tuple[Linear, ...]:
     """The projections of attention group ``index`` on one of ``tp`` ranks (KV heads replicate beyond their number)."""
+    own = _attention_matrices(model, index, tp)
+    return own if model.factored is None else _factors(own, _attention_matrices(model, index, 1), model.factored.keep)
+
+
+def _factors(own: tuple[Linear, ...], whole: tuple[Linear, ...], keep: float) -> tuple[Linear, ...]:
+    """``own`` matrices of a rank as products of two: ``m x r`` and ``r x k``.
+
+    ``r = keep m k / (m + k)`` of the ``whole`` matrix; a rank holds its part of the split side and all of the other
+    factor. Routers, indexers and mixers of recurrent layers stay whole.
+    """
+    made: list[Linear] = []
+    for linear, full in zip(own, whole, strict=True):
+        if linear.tensor == "router" or linear.name in _WHOLE:
+            made.append(linear)
+            continue
+        rank = keep * full.inputs * full.outputs / (full.inputs + full.outputs)
+        made.append(replace(linear, name=f"{linear.name}, first factor", outputs=rank))
+        made.append(replace(linear, name=f"{linear.name}, second factor", inputs=rank))
+    return tuple(made)
+
+
+def _attention_matrices(model: ModelSpec, index: int, tp: int) -> tuple[Linear, ...]:
     group = model.attention[index]
     if isinstance(group, HeadAttention):
         return _head_linears(group, model.hidden_size, index, tp)
@@ -122,6 +147,13 @@ def _state_linears(group: LinearState, hidden: int, index: int, tp: int) -> tupl
 
 def feed_forward_linears(model: ModelSpec, index: int, deployment: Deployment) -> tuple[Linear, ...]:
     """The matrices of feed-forward group ``index`` on one rank."""
+    own = _feed_forward_matrices(model, index, deployment)
+    if model.factored is None:
+        return own
+    return _factors(own, _feed_forward_matrices(model, index, Deployment()), model.factored.keep)
+
+
+def _feed_forward_matrices(model: ModelSpec, index: int, deployment: Deployment) -> tuple[Linear, ...]:
     group = model.feed_forward[index]
     hidden = model.hidden_size
     if isinstance(group, DenseFeedForward):

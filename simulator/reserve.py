@@ -132,11 +132,39 @@ def combine(bands: Iterable[ByteBand]) -> ByteBand:
 
 def rank_shape(model: ModelSpec, tp: int, pp: int = 1) -> RankShape:
     """The dimensions of ``model`` on one of ``tp x pp`` ranks (the last pipeline stage, which samples)."""
-    widest = max(
-        [_attention_width(group, tp) for group in model.attention]
-        + [_feed_forward_width(group, model.hidden_size, tp) for group in model.feed_forward]
-    )
+    hidden = model.hidden_size
+    if model.factored is not None and model.factored.streamed:
+        widths = streamed_widths(model, model.factored.keep, tp)
+    else:
+        widths = [_attention_width(group, tp) for group in model.attention]
+        widths += [_feed_forward_width(group, hidden, tp) for group in model.feed_forward]
+    widest = max(widths)
     return RankShape(-(-model.layers // pp), model.hidden_size, widest, model.vocab_size)
+
+
+def streamed_widths(model: ModelSpec, keep: float, tp: int) -> list[float]:
+    """Elements per token of each layer kind where kernels stream factors: ranks, and what a kernel writes.
+
+    Attention: ``r_q + r_k + r_v`` and its output; feed-forward: the rank of each input matrix and a hidden row. Shao et
+    al. 2025, FlashSVD, arXiv 2508.01506. Layers without heads of keys and values are as wide as ever.
+    """
+
+    def rank(width: float) -> float:
+        return keep * model.hidden_size * width / (model.hidden_size + width)
+
+    widths = []
+    for group in model.attention:
+        if isinstance(group, HeadAttention):
+            heads = (group.q_heads * group.head_dim, group.kv_heads * group.head_dim, group.kv_heads * group.value_dim)
+            widths.append(sum(rank(width) for width in heads) + group.q_heads * group.value_dim / tp)
+        else:
+            widths.append(_attention_width(group, tp))
+    for forward in model.feed_forward:
+        if forward.kind == "dense":
+            widths.append((forward.matrices - 1) * rank(forward.intermediate_size) + model.hidden_size)
+        else:
+            widths.append(_feed_forward_width(forward, model.hidden_size, tp))
+    return widths
 
 
 def _attention_width(group: AttentionGroup, tp: int) -> float:

@@ -16,6 +16,7 @@ from kvwall.simulator.operators.forward import elementwise, embed, feed_forward_
 from kvwall.simulator.operators.fused import shard
 from kvwall.simulator.operators.linear import Arithmetic, product
 from kvwall.simulator.operators.split import Split
+from kvwall.simulator.operators.streamed import streamed_again
 from kvwall.simulator.traffic import Numeric, Operator, Pipeline, Traffic, term
 from kvwall.workloads.model_spec import ExpertFeedForward, HeadAttention, ModelSpec
 
@@ -72,6 +73,7 @@ def step_traffic(cache: Cache, shape: StepShape) -> Traffic:
     operators += _attention(cache, shape, attention_tokens)
     operators += _scheme_operators(cache, shape)
     operators += _feed_forward(shape, tokens)
+    operators += streamed_again(shape.model, cache, 1.0 / d.tp, shape.ranks)
     operators += loaded_weights(operators, run, shape.ranks)
     operators += swapped_experts(_expert_bytes(shape), run, shape.ranks)
     operators += beside(_network(shape, attention_tokens, tokens, run.star_all_reduce), run)

@@ -171,6 +171,17 @@ class Published(Document):
     basis: str
 
 
+class Factored(Document):
+    """Every matrix of the layers as a product of two, of rank ``keep m k / (m + k)``: together ``keep m k`` parameters.
+
+    ``streamed`` kernels keep products of first factors in memory and expand tiles of them on chip, so that full
+    queries, keys, values and hidden rows of the feed-forward network never exist.
+    """
+
+    keep: float = Field(gt=0, le=1)
+    streamed: bool = False
+
+
 class ExtraParameters(Document):
     """Parameters outside the decoder's layers that occupy memory (vision towers, ...)."""
 
@@ -204,6 +215,7 @@ class ModelSpec(Document):
         (), description="tokens of each scale of a visual model: one pass makes a scale, whose tokens see each other"
     )
     guidance: Count = Field(1, description="sequences that one request runs as: 2 under classifier-free guidance")
+    factored: Factored | None = None
     mtp_layers: CountOrZero = Field(0, description="multi-token-prediction layers shipped with the model")
     published: Published | None = None
     notes: tuple[str, ...] = ()
