@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from kvwall.simulator.cache import Axis, Cache, CacheGroup, Segment, Tensor
+from kvwall.simulator.cache import Axis, Cache, CacheGroup, Tensor
+from kvwall.simulator.page_choice import reading_chosen, stored_tokens, top_pages, with_index
 from kvwall.simulator.scheme import Scheme, forbid_latents, forbid_no_tokens
-from kvwall.simulator.segments import read_at_most
-from kvwall.simulator.traffic import Numeric, Operator, Symbols, term
+from kvwall.simulator.traffic import Numeric, Operator
 from kvwall.workloads.model_spec import ModelSpec
 
 
@@ -19,7 +19,8 @@ class Quest(Scheme):
     """Per page of ``page`` tokens keep the least and largest key of each channel; read the best ``budget`` tokens.
 
     The first ``dense_layers`` read everything. ``share=group`` picks pages once per KV head; ``share=head`` lets every
-    query head pick its own, in the worst case all different.
+    query head pick its own, in the worst case all different. Defaults are the paper's headline setting: pages of 16, a
+    budget of 2,048 tokens (the last page included), two dense layers.
     """
 
     name: ClassVar[str] = "quest"
@@ -64,38 +65,21 @@ class Quest(Scheme):
                 sparse = self._sparse(replace(group, layers=group.layers - dense), cache)
                 groups.append(sparse)
                 if not cache.prefill:
-                    operators.append((group.index, self._choice(sparse, cache)))
+                    choice = top_pages(self.name, sparse, cache, group.q_heads, self._pages_read(sparse))
+                    operators.append((group.index, choice))
         return replace(cache, groups=tuple(groups), operators=(*cache.operators, *operators))
-
-    def _tokens(self, group: CacheGroup) -> Numeric:
-        return sum((s.stored for s in group.tensors[0].segments), start=np.float64(0.0))
 
     def _pages_read(self, group: CacheGroup) -> Numeric:
         """Pages whose bounds a step scores: none while the budget holds everything."""
-        tokens = self._tokens(group)
+        tokens = stored_tokens(group)
         return np.where(tokens > self.budget, np.ceil(tokens / self.page), 0.0)
 
     def _with_bounds(self, group: CacheGroup, read: Numeric) -> CacheGroup:
-        segment = Segment("pages", stored=np.ceil(self._tokens(group) / self.page), read=read)
-        bounds = Tensor("page bounds", group.kv_heads, 2 * group.head_dim, (segment,), owner=self.name)
-        return replace(group, tensors=(*group.tensors, bounds))
+        bounds = Tensor("page bounds", group.kv_heads, 2 * group.head_dim, (), owner=self.name)
+        return with_index(group, bounds, np.ceil(stored_tokens(group) / self.page), read)
 
     def _sparse(self, group: CacheGroup, cache: Cache) -> CacheGroup:
         if cache.prefill:
             return self._with_bounds(group, np.float64(0.0))
-        heads = group.q_heads / group.kv_heads if self.share == "head" else 1.0
-        tensors = tuple(read_at_most(tensor, self.budget * heads) for tensor in group.tensors)
-        attended = np.minimum(group.attended, self.budget)
-        chosen = replace(group, tensors=tensors, attended=attended, reads_known=False)
-        return self._with_bounds(chosen, self._pages_read(group))
-
-    def _choice(self, group: CacheGroup, cache: Cache) -> Operator:
-        """What choosing takes beyond reading and scoring the bounds, which attention counts with its other reads."""
-        pages = self._pages_read(group)
-        shape: Symbols = {"L": group.layers, "H": group.q_heads, "B": cache.batch, "m": cache.query_tokens, "p": pages}
-        top_k = term(
-            "move page scores", "hbm", "12 * L * H * B * m * p", "fp32 scores, written once and read twice (estimate)",
-            compulsory=False, **shape,
-        )  # fmt: skip
-        launches = np.where(pages > 0, 2.0 * group.layers, 0.0)
-        return Operator("quest", "choose pages", "attention", (top_k,), launches)
+        sets = group.q_heads / group.kv_heads if self.share == "head" else 1.0
+        return self._with_bounds(reading_chosen(group, self.budget, sets), self._pages_read(group))
