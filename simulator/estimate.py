@@ -82,8 +82,8 @@ class Estimate:
     @property
     def tokens(self) -> Numeric:
         """Tokens that one step generates: one per sequence, or what a draft is expected to yield."""
-        draft = self.setup.speculation if self.axes.phase == "decode" else None
-        return np.asarray(self.axes.batch, dtype=np.float64) * (draft.emitted if draft else 1.0)
+        emitted = self.setup.emitted if self.axes.phase == "decode" else 1.0
+        return np.asarray(self.axes.batch, dtype=np.float64) * emitted
 
     @property
     def tokens_per_s(self) -> Band:

@@ -8,7 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kvwall.simulator.traffic import Numeric
+from kvwall.simulator.traffic import Array, Numeric
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How the layers of one group run, where not all of them run for every token.
+
+    :ivar share: part of the group's layers that a decode step runs, as a mean over steps
+    :ivar tokens: rows that visit them in such a step, or in a prefill, per new token of a sequence
+    :ivar context: positions that a prefill attends over; ``None`` for all tokens
+    """
+
+    share: Numeric = 1.0
+    tokens: Numeric = 1.0
+    context: Array | None = None
+
+
+EVERY_TOKEN = Run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +48,9 @@ class Execution:
         and values of the others are loaded
     :ivar swapped_experts: part of the resident routed experts that a step loads from host memory
     :ivar star_all_reduce: one rank collects all rows of a sum and sends it back to each
+    :ivar attention_runs: how each attention group of the model runs, or one for all of them; empty where all layers
+        run for every token
+    :ivar feed_forward_runs: how each feed-forward group runs, likewise
     """
 
     weights_on_host: float = 0.0
@@ -46,11 +66,26 @@ class Execution:
     computed_share: Numeric = 1.0
     swapped_experts: float = 0.0
     star_all_reduce: bool = False
+    attention_runs: tuple[Run, ...] = ()
+    feed_forward_runs: tuple[Run, ...] = ()
+
+    def attention_run(self, index: int) -> Run:
+        """How attention group ``index`` of the model runs."""
+        return _chosen(self.attention_runs, index)
+
+    def feed_forward_run(self, index: int) -> Run:
+        """How feed-forward group ``index`` of the model runs."""
+        return _chosen(self.feed_forward_runs, index)
 
     @property
     def weights_away(self) -> float:
         """Part of the layers' weights that does not stay on the device."""
         return self.weights_on_host + self.weights_on_ssd
+
+
+def _chosen(runs: tuple[Run, ...], index: int) -> Run:
+    """The run of group ``index``."""
+    return runs[index if len(runs) > 1 else 0] if runs else EVERY_TOKEN
 
 
 PLAIN = Execution()

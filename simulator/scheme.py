@@ -31,6 +31,7 @@ class Scheme(Document):
     :cvar reference: where they are from
     :cvar drops_after_prompt: what it drops is still whole until the last chunk of a prompt is prefilled
     :cvar excludes: schemes of other axes that it cannot be stacked with, and why
+    :cvar excludes_axes: axes of other schemes that it cannot be stacked with, and why
     :cvar measured_with: schemes that it was published together with
     :cvar searched: of options that may be ``auto``, the value that changes least and the most radical; 0 and 1 unless
         told
@@ -45,6 +46,7 @@ class Scheme(Document):
     limits: ClassVar[tuple[str, ...]] = ()
     drops_after_prompt: ClassVar[bool] = False
     excludes: ClassVar[Mapping[str, str]] = {}
+    excludes_axes: ClassVar[Mapping[Axis, str]] = {}
     measured_with: ClassVar[frozenset[str]] = frozenset()
     searched: ClassVar[Mapping[str, tuple[float, float]]] = {}
 
@@ -71,6 +73,11 @@ class Scheme(Document):
     def while_prefilling(self) -> Scheme | None:
         """How it acts until the last chunk of a prompt is prefilled; ``None`` where it only acts afterwards."""
         return None if self.drops_after_prompt else self
+
+    @property
+    def emitted(self) -> float:
+        """Tokens that a decode step is expected to generate per sequence; more than one where drafts are verified."""
+        return 1.0
 
     @property
     def stage(self) -> int:

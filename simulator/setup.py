@@ -76,6 +76,11 @@ class Setup:
         """The architecture as the schemes change it."""
         return self.stack.reshape(self.architecture)
 
+    @property
+    def emitted(self) -> float:
+        """Tokens that a decode step is expected to generate per sequence."""
+        return self.stack.emitted * (self.speculation.emitted if self.speculation else 1.0)
+
     @cached_property
     def memory_bytes(self) -> float:
         """Memory of one device, as the user or the data sheet states it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 from dataclasses import dataclass, replace
 from functools import cache as remember
@@ -79,6 +80,11 @@ class Stack:
         return Stack(tuple(scheme for scheme in acting if scheme is not None))
 
     @property
+    def emitted(self) -> float:
+        """Tokens that a decode step is expected to generate per sequence."""
+        return math.prod(scheme.emitted for scheme in self.schemes)
+
+    @property
     def unmeasured(self) -> str | None:
         """What no publication has measured together, of a stack of several schemes."""
         apart = [
@@ -142,6 +148,9 @@ def _refuse_excluded(schemes: list[Scheme], where: str) -> None:
         for other in schemes:
             if other.name in scheme.excludes:
                 reason = scheme.excludes[other.name]
+                raise ForbiddenError(f"{where}: {scheme.name!r} cannot be stacked with {other.name!r}: {reason}")
+            for axis in sorted(other.shrinks & set(scheme.excludes_axes)) if other is not scheme else ():
+                reason = f"{other.name!r} shrinks the {axis}, and {scheme.excludes_axes[axis]}"
                 raise ForbiddenError(f"{where}: {scheme.name!r} cannot be stacked with {other.name!r}: {reason}")
 
 

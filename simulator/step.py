@@ -8,6 +8,7 @@ import numpy as np
 
 from kvwall.simulator.cache import Cache
 from kvwall.simulator.deployment import Deployment
+from kvwall.simulator.execution import Execution
 from kvwall.simulator.linears import attention_linears, feed_forward_linears, head_linear
 from kvwall.simulator.operators.attention import attention_operators
 from kvwall.simulator.operators.collective import SOFTMAX_ELEMENTS, Link, Ring, all_reduce, all_to_all, send_receive
@@ -15,6 +16,7 @@ from kvwall.simulator.operators.execution import beside, loaded_weights, swapped
 from kvwall.simulator.operators.forward import elementwise, embed, feed_forward_operators, sample
 from kvwall.simulator.operators.fused import shard
 from kvwall.simulator.operators.linear import Arithmetic, product
+from kvwall.simulator.operators.running import passes_of, seen_by, thinned
 from kvwall.simulator.operators.split import Split
 from kvwall.simulator.operators.streamed import streamed_again
 from kvwall.simulator.traffic import Numeric, Operator, Pipeline, Traffic, term
@@ -72,11 +74,11 @@ def step_traffic(cache: Cache, shape: StepShape) -> Traffic:
     ]
     operators += _attention(cache, shape, attention_tokens)
     operators += _scheme_operators(cache, shape)
-    operators += _feed_forward(shape, tokens)
+    operators += _feed_forward(shape, tokens, run)
     operators += streamed_again(shape.model, cache, 1.0 / d.tp, shape.ranks)
     operators += loaded_weights(operators, run, shape.ranks)
     operators += swapped_experts(_expert_bytes(shape), run, shape.ranks)
-    operators += beside(_network(shape, attention_tokens, tokens, run.star_all_reduce), run)
+    operators += beside(_network(shape, attention_tokens, tokens, run), run)
     operators += _head(cache, shape)
     return Traffic(tuple(operators), cache.notes, _pipeline(shape))
 
@@ -86,15 +88,16 @@ def _attention(cache: Cache, shape: StepShape, tokens: Numeric) -> list[Operator
     split = Split(d.attention_tp, d.dcp, shape.ranks)
     operators: list[Operator] = []
     for index, group in enumerate(shape.model.attention):
-        linears = attention_linears(shape.model, index, d.attention_tp)
-        *before, last = [product(linear, tokens, shape.arithmetic, shape.ranks, shape.passes) for linear in linears]
+        linears, run = attention_linears(shape.model, index, d.attention_tp), cache.execution.attention_run(index)
+        rows, seen, passes = tokens * run.tokens, seen_by(cache, run), passes_of(shape.passes, run)
+        *before, last = [product(linear, rows, shape.arithmetic, shape.ranks, passes) for linear in linears]
         row = 6.0 * shape.model.hidden_size
         if isinstance(group, HeadAttention):
             row += 2.0 * (group.q_heads + 2 * group.kv_heads) * group.head_dim / d.attention_tp
-        operators += before
         for cached in (g for g in cache.groups if g.index == index):
-            operators += attention_operators(cached, cache, split)
-        operators += [last, elementwise("norm, rotation, residual", group.layers, tokens, row, shape.ranks)]
+            before += attention_operators(cached, seen, split)
+        rest = elementwise("norm, rotation, residual", group.layers, rows, row, shape.ranks)
+        operators += thinned([*before, last, rest], run)
     if cache.extra_weights:
         extra = term(
             "read factors", "hbm", "2 * W / t", "parameters of the factors beyond the projections they replace",
@@ -108,22 +111,31 @@ def _scheme_operators(cache: Cache, shape: StepShape) -> list[Operator]:
     """Kernels of schemes, of which a rank pays its part of the query heads."""
     share = 1.0 / shape.deployment.attention_tp / shape.deployment.dcp
     return [
-        Operator(o.owner, o.name, o.kind, tuple(shard(t, share) for t in o.terms), o.launches, o.stream, shape.ranks)
-        for _, o in cache.operators
-    ]
+        made
+        for index, o in cache.operators
+        for made in thinned(
+            [Operator(o.owner, o.name, o.kind, tuple(shard(t, share) for t in o.terms), o.launches, o.stream,
+                      shape.ranks)],
+            cache.execution.attention_run(index),
+        )
+    ]  # fmt: skip
 
 
-def _feed_forward(shape: StepShape, tokens: Numeric) -> list[Operator]:
+def _feed_forward(shape: StepShape, tokens: Numeric, execution: Execution) -> list[Operator]:
     d = shape.deployment
     operators: list[Operator] = []
     for index, group in enumerate(shape.model.feed_forward):
-        linears = feed_forward_linears(shape.model, index, d)
-        operators += feed_forward_operators(group, linears, tokens, shape.arithmetic, shape.ranks, d.ep, shape.passes)
+        linears, run = feed_forward_linears(shape.model, index, d), execution.feed_forward_run(index)
+        rows = tokens * run.tokens
+        made = feed_forward_operators(
+            group, linears, rows, shape.arithmetic, shape.ranks, d.ep, passes_of(shape.passes, run)
+        )
         width = group.intermediate_size / d.tp
         if isinstance(group, ExpertFeedForward):
             width = width * group.experts_per_token + group.shared_intermediate_size / d.tp
         row = 2.0 * shape.model.hidden_size + 3.0 * width
-        operators.append(elementwise("norm, activation, residual", group.layers, tokens, row, shape.ranks))
+        made.append(elementwise("norm, activation, residual", group.layers, rows, row, shape.ranks))
+        operators += thinned(made, run)
     return operators
 
 
@@ -140,22 +152,29 @@ def _expert_bytes(shape: StepShape) -> float:
     return sum(linear.bytes(shape.arithmetic.weights) for linear in linears if linear.experts)
 
 
-def _network(shape: StepShape, attention_tokens: Numeric, tokens: Numeric, star: bool) -> list[Operator]:
-    d, model = shape.deployment, shape.model
+def _network(shape: StepShape, attention_tokens: Numeric, tokens: Numeric, execution: Execution) -> list[Operator]:
+    d, model, star = shape.deployment, shape.model, execution.star_all_reduce
     operators: list[Operator] = []
     if d.attention_tp > 1:
         ring = shape.ring(d.attention_tp, star)
         name = "all-reduce after attention"
-        operators.append(all_reduce(name, model.layers, attention_tokens, model.hidden_size, ring, shape.ranks))
+        # Layers that all run are one line; groups that run differently are one each.
+        layers = [group.layers for group in model.attention] if execution.attention_runs else [model.layers]
+        for index, count in enumerate(layers):
+            run = execution.attention_run(index)
+            rows = attention_tokens * run.tokens
+            operators += thinned([all_reduce(name, count, rows, model.hidden_size, ring, shape.ranks)], run)
     if d.tp > 1:
         ring = shape.ring(d.tp, star)
         name = "all-reduce after feed-forward"
-        for group in model.feed_forward:
-            routed = isinstance(group, ExpertFeedForward) and d.ep == d.tp
-            if isinstance(group, ExpertFeedForward) and routed:
-                operators += _dispatch(shape, group, tokens, ring)
+        for index, group in enumerate(model.feed_forward):
+            run = execution.feed_forward_run(index)
+            rows = tokens * run.tokens
+            if isinstance(group, ExpertFeedForward) and d.ep == d.tp:
+                made = _dispatch(shape, group, rows, ring)
             else:
-                operators.append(all_reduce(name, group.layers, tokens, model.hidden_size, ring, shape.ranks))
+                made = [all_reduce(name, group.layers, rows, model.hidden_size, ring, shape.ranks)]
+            operators += thinned(made, run)
     if d.pp > 1:
         ring = Ring(2, shape.link(d.tp * d.pp))
         name = "pass on to the next stage"

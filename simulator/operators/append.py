@@ -21,12 +21,13 @@ def concatenations(cache: Cache, split: Split) -> list[Operator]:
     terms: list[Term] = []
     launches: Numeric = np.float64(0.0)
     for group in (g for g in cache.groups if g.kind != "linear"):
+        layers = group.layers * cache.execution.attention_run(group.index).share
         for tensor in (t for t in group.tensors if t.grows):
             here = [segment for segment in tensor.segments if segment.place == "hbm"]
-            launches += group.layers if here else 0.0
+            launches = launches + (layers if here else 0.0)
             terms += [
                 term(f"copy {tensor.role}", "hbm", "2 * L * e * b / 8 * B * n", _CAT, compulsory=False,
-                     L=group.layers, e=split.elements(tensor), b=s.bits.effective, B=cache.batch, n=s.stored)
+                     L=layers, e=split.elements(tensor), b=s.bits.effective, B=cache.batch, n=s.stored)
                 for s in here
             ]  # fmt: skip
     made = Operator("attention", "append by copying", "elementwise", tuple(terms), launches, ranks=split.ranks)

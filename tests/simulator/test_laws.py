@@ -114,7 +114,8 @@ def test_decode_reads_what_the_rewritten_cache_says(setup_of: Any, scheme: str, 
     for group in cache.groups:
         for tensor in group.tensors:
             for segment in (s for s in tensor.segments if s.attend_on == "device"):
-                one = group.layers * tensor.elements * segment.bits.effective / 8 * segment.read
+                run = cache.execution.attention_run(group.index).share
+                one = group.layers * run * tensor.elements * segment.bits.effective / 8 * segment.read
                 compulsory = compulsory + one * BATCH
     np.testing.assert_allclose(*np.broadcast_arrays(found.kv_read_bytes, compulsory), rtol=1e-12)
     # What lies away is stored, too: the places add up.
@@ -131,7 +132,8 @@ def test_no_step_reads_more_than_is_stored(setup_of: Any, scheme: str, model: st
         for tensor in group.tensors:
             for segment in tensor.segments:
                 if segment.label != "shared prefix":
-                    assert np.all(np.asarray(segment.read) <= np.asarray(segment.stored) * (1 + 1e-12))
+                    read = np.asarray(segment.read) * cache.execution.attention_run(group.index).share
+                    assert np.all(read <= np.asarray(segment.stored) * (1 + 1e-12))
                 assert np.all(np.asarray(segment.stored) >= 0)
                 assert np.all(np.asarray(segment.read) >= 0)
 
