@@ -98,6 +98,8 @@ def resolve(inquiry: Inquiry, phase: Phase = "decode") -> Resolved:
     system = _system(inquiry, phase, changes)
     engine = overridden(find_engine(inquiry.engine, inquiry.engine_version), changes.get("engine", {}), "engine")
     weights_name = native_weights(model) if inquiry.weights is None else WEIGHTS.resolve(inquiry.weights)
+    weights = WEIGHTS.load(weights_name)
+    weights.check(system.device)
     stack = parse_stack(inquiry.scheme, inquiry.kv_dtype)
     stack.check(model)
     deployment = make_deployment(
@@ -114,7 +116,7 @@ def resolve(inquiry: Inquiry, phase: Phase = "decode") -> Resolved:
         model_name=name,
         architecture=model,
         weights_name=weights_name,
-        weights=WEIGHTS.load(weights_name),
+        weights=weights,
         system=system,
         deployment=deployment,
         engine=engine,

@@ -6,8 +6,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from kvwall.hardware.device import Device
 from kvwall.hardware.document import Document
 from kvwall.hardware.dtype import Dtype
+from kvwall.hardware.errors import ForbiddenError
 from kvwall.hardware.library import Library
 
 TensorClass = Literal["attention", "feed_forward", "experts", "router", "embedding", "lm_head", "norms", "state"]
@@ -27,6 +29,8 @@ class WeightFormat(Document):
     :ivar fallback_dtype: dtype of the product on a device without that unit
     :ivar unpack_ops_per_weight: vector work to bring one stored weight into the product, on every device
     :ivar fallback_unpack_ops_per_weight: the same where the product runs in ``fallback_dtype``
+    :ivar lookup_ops: vector work per weight and token of table look-ups that stand for the product (0: it multiplies)
+    :ivar runs_on: the only kind of device that has kernels for the format
     :ivar loaded_over_arithmetic: loaded bytes over arithmetic bytes, seen in engines' own logs
     :ivar loaded_over_arithmetic_high: the largest of them seen, when logs differ
     """
@@ -43,6 +47,8 @@ class WeightFormat(Document):
     activations: Literal["16 bit", "quantised"] = "16 bit"
     unpack_ops_per_weight: float = Field(0, ge=0, le=64)
     fallback_unpack_ops_per_weight: float | None = Field(None, ge=0, le=64)
+    lookup_ops: float = Field(0, ge=0, le=64)
+    runs_on: Literal["any device", "processor", "bit-serial accelerator"] = "any device"
     loaded_over_arithmetic: float = Field(1.0, ge=1, le=2)
     loaded_over_arithmetic_high: float | None = Field(None, ge=1, le=2)
     source: str
@@ -72,6 +78,19 @@ class WeightFormat(Document):
         if tensor in self.overrides:
             return self.overrides[tensor]
         return max(self.bits_per_weight, 16.0) if tensor in self.sixteen_bit else self.bits_per_weight
+
+    def check(self, device: Device) -> None:
+        """Refuse a device that has no kernels for the format.
+
+        :raises ForbiddenError: with what it needs
+        """
+        fits = {
+            "any device": True,
+            "processor": device.form.endswith("socket"),
+            "bit-serial accelerator": device.form == "bit-serial accelerator",
+        }
+        if not fits[self.runs_on]:
+            raise ForbiddenError(f"weights {self.name!r} need a {self.runs_on}: {device.name} is none")
 
     def product_dtype(self, has_unit: bool) -> Dtype:
         """Dtype of a product with these weights on a device that has (or lacks) a ``compute_dtype`` unit."""

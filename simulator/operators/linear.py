@@ -74,8 +74,11 @@ def product(
         term("read weights", "hbm", "L * i * o * b / 8 * E", _TOUCHED if linear.experts else _REFERENCE,
              tally="weights", b=bits, E=read, **shape),
         term("move activations", "hbm", "2 * L * (i + o) * T", _REFERENCE, compulsory=False, T=tokens, **shape),
-        term("multiply", "matrix", "2 * L * i * o * T", _REFERENCE, dtype=dtype, T=tokens, **shape),
     ]  # fmt: skip
+    if arithmetic.weights.lookup_ops and arithmetic.compressed(linear.tensor):
+        terms += _look_ups(arithmetic, shape, tokens)
+    else:
+        terms.append(term("multiply", "matrix", "2 * L * i * o * T", _REFERENCE, dtype=dtype, T=tokens, **shape))
     ops = arithmetic.weights.unpack_ops(arithmetic.has_unit) if arithmetic.compressed(linear.tensor) else 0.0
     if ops:
         unpack = term(
@@ -92,6 +95,16 @@ def product(
         ranks=ranks,
         call=_call(linear, tokens, arithmetic, passes),
     )
+
+
+def _look_ups(arithmetic: Arithmetic, shape: Symbols, tokens: Numeric) -> list[Term]:
+    """A product by tables: each group of four inputs has its eight partial sums, made once a token and looked up."""
+    return [
+        term("look up partial sums", "vector", "q * L * i * o * T", arithmetic.weights.source,
+             q=arithmetic.weights.lookup_ops, T=tokens, **shape),
+        term("make tables", "vector", "2 * 8 / 4 * L * i * T", arithmetic.weights.source, compulsory=False,
+             L=shape["L"], i=shape["i"], T=tokens),
+    ]  # fmt: skip
 
 
 def _call(linear: Linear, tokens: Numeric, arithmetic: Arithmetic, passes: Numeric) -> KernelCall | None:

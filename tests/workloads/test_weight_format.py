@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from kvwall.hardware.device import DEVICES
 from kvwall.hardware.document import read_document
-from kvwall.hardware.errors import InputError, UnknownNameError
+from kvwall.hardware.errors import ForbiddenError, InputError, UnknownNameError
 from kvwall.workloads.weight_format import WEIGHTS, WeightFormat
 
 GIB = 2**30
@@ -36,6 +37,25 @@ BITS = {
     "q4_k_m": 4.5 + (6.5625 - 4.5) / 3 / 2,
     "q5_k_m": 5.5 + (6.5625 - 5.5) / 3 / 2,
     "fp6": 6.0,
+    "int2-g128": 2 + (16 + 2) / 128,
+    "int2-g64": 2 + (16 + 2) / 64,
+    "omniquant-w4a4": 4.0,
+    "atom-w4a4": 4 + 4 * 128 / 4096 + 16 / (128 * 2),  # 128 channels at 8 bits; a scale for the groups of two channels
+    "q-palette-2": 2 + 16 * (1 / 4096 + 1 / 4096),  # a sign for each row and each column
+    "q-palette-3": 3 + 16 * (1 / 4096 + 1 / 4096),
+    "q-palette-3.25": (3 + 3.5) / 2 + 16 * (1 / 4096 + 1 / 4096),
+    "q-palette-4": 4 + 16 * (1 / 4096 + 1 / 4096),
+    "t-mac-w2": 2 + 16 / 128,
+    "t-mac-w4": 4 + 16 / 128,
+    "bitmod-3": 3 + 8 / 128,
+    "bitmod-4": 4 + 8 / 128,
+    "bitmod-6": 6 + 8 / 128,
+    "flash-llm-50": 32 * 0.5,  # an fp16 value and a 16-bit position for each non-zero
+    "flash-llm-70": 32 * 0.3,
+    "flash-llm-80": 32 * 0.2,
+    "flash-llm-90": 32 * 0.1,
+    "edkm-3": 3.0,
+    "jlcm": 2.37,  # 2 GB for 6.74e9 weights
     "ternary": 2.0,
     "ternary-base3": 8 / 5,
 }
@@ -58,6 +78,10 @@ def test_every_format_says_where_it_is_from():
         ("Q4_K_M", "q4_k_m"),
         ("smoothquant", "int8"),
         ("mote", "ternary"),
+        ("qlora", "nf4"),
+        ("omniquant-w2a16", "int2-g128"),
+        ("omniquant-w3a16", "int3-g128"),
+        ("omniquant-w4a16", "int4-g128"),
     ],
 )
 def test_aliases_match_whatever_their_case_and_punctuation(alias, name):
@@ -128,6 +152,59 @@ def test_gpt_oss_checkpoints_match_their_model_card(layers, experts, total, publ
     form = WEIGHTS.load("mxfp4")
     size = _bytes(form, experts=expert_weights, attention=total - expert_weights)
     assert size / GIB == pytest.approx(published_gib, rel=5e-3)
+
+
+#: Llama-2-7B (and its predecessor): 32 layers of 4 attention matrices and 3 of 11,008 channels; two tables of 32,000.
+LLAMA_2_7B = {
+    "attention": 32 * 4 * 4096 * 4096,
+    "feed_forward": 32 * 3 * 4096 * 11008,
+    "embedding": 32000 * 4096,
+    "lm_head": 32000 * 4096,
+    "norms": 65 * 4096,
+}
+
+
+@pytest.mark.parametrize(("name", "published_gb"), [("fp16", 12.6), ("edkm-3", 2.5)])
+def test_clustered_weights_match_their_published_size(name, published_gb):
+    """eDKM, abstract: LLaMA-7B from 12.6 GB (GiB: 6.74e9 x 2 bytes) to 2.5 GB at 3 bits per weight."""
+    size = _bytes(WEIGHTS.load(name), **LLAMA_2_7B)
+    unit = GIB if name == "fp16" else 1e9
+    assert size / unit == pytest.approx(published_gb, rel=0.02)
+
+
+def test_half_of_the_weights_must_be_zero_to_break_even():
+    """32 (1 - s) bits: 16 at 50 % zeros, 0.4 of 16 at 80 %, 0.2 at 90 %."""
+    assert WEIGHTS.load("flash-llm-50").bits("attention") == 16
+    assert WEIGHTS.load("flash-llm-80").bits("attention") / 16 == pytest.approx(0.4)
+    assert WEIGHTS.load("flash-llm-90").bits("attention") / 16 == pytest.approx(0.2)
+
+
+def test_look_ups_are_linear_in_the_bits():
+    assert WEIGHTS.load("t-mac-w4").lookup_ops == 2 * WEIGHTS.load("t-mac-w2").lookup_ops == 4 / 4 * 1.75
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "message"),
+    [
+        ("t-mac-w2", "h100", "weights 't-mac-w2' need a processor: NVIDIA H100 SXM5 80GB is none"),
+        (
+            "bitmod-4",
+            "xeon",
+            "weights 'bitmod-4' need a bit-serial accelerator: 2 x Intel Xeon Platinum 8480+ (56c) is none",
+        ),
+    ],
+)
+def test_a_format_without_kernels_for_a_device_is_refused(name, device, message):
+    with pytest.raises(ForbiddenError) as caught:
+        WEIGHTS.load(name).check(DEVICES.load(device))
+    assert str(caught.value) == message
+
+
+def test_formats_run_where_they_have_kernels():
+    WEIGHTS.load("t-mac-w2").check(DEVICES.load("xeon"))
+    WEIGHTS.load("nf4").check(DEVICES.load("h100"))
+    custom = DEVICES.load("h100").model_copy(update={"form": "bit-serial accelerator"})
+    WEIGHTS.load("bitmod-4").check(custom)
 
 
 def test_what_stays_wide():
