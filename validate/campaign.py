@@ -16,7 +16,7 @@ from kvwall.validate.correctness import Checker
 from kvwall.validate.environment import Environment
 from kvwall.validate.kernels.case import Case, load_pattern
 from kvwall.validate.kernels.trial import DTYPES, Source, Trial
-from kvwall.validate.points_file import COLUMNS, PointsFile
+from kvwall.validate.points_file import COLUMNS, UNSTEADY, PointsFile
 from kvwall.validate.timing import CpuClock, GpuClock, Timing, sets_for
 
 #: Halvings of a case before it is given up.
@@ -30,7 +30,7 @@ _NOT_MEMORY = frozenset({"host_copy", "host_gather", "host_rows", "all_reduce", 
 _SLACK = 1.02
 
 #: Spread (10th to 90th percentile, as a part of the median) above which a time is left out of fits.
-UNSTEADY = 1.0
+WIDEST_SPREAD = 1.0
 
 
 class ContextLostError(Exception):
@@ -149,7 +149,7 @@ def flag_of(case: Case, timing: Timing, trial: Trial | None, device: Device | No
         peak = device.matrix_flops_per_s(case.dtype) if case.dtype in DTYPES else inf  # type: ignore[arg-type]
         if trial.flops / seconds > peak * _SLACK:
             return "above_peak_flops"
-    return "unsteady" if timing.spread > UNSTEADY else ""
+    return UNSTEADY if timing.spread > WIDEST_SPREAD else ""
 
 
 def describe(case: Case) -> str:

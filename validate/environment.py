@@ -212,14 +212,6 @@ def _size_bytes(text: str) -> float:
     return float(digits) * unit if digits.isdigit() else 0.0
 
 
-def is_busy() -> str | None:
-    """How busy the processors of this machine are, where they are too busy to time kernels on."""
-    if not hasattr(os, "getloadavg"):
-        return None
-    load, processors = os.getloadavg()[0], os.cpu_count() or 1
-    return f"load {load:.1f} on {processors} processors" if load > 0.6 * processors else None
-
-
 def clocks() -> str:
     """Clocks, power and temperature of the first GPU now, each with its unit."""
     return _nvidia_smi(_CLOCK_QUERY)

@@ -16,9 +16,10 @@ from kvwall.hardware.errors import InputError
 from kvwall.simulator.answers.base import Answer, Part
 from kvwall.simulator.cli.output import save
 from kvwall.validate.device_sheet import DEVICE_YAML, is_measured, named_in, raised, write_sheet
-from kvwall.validate.environment import Environment, clocks, environment, has_triton, is_busy
+from kvwall.validate.environment import Environment, clocks, environment, has_triton
 from kvwall.validate.kernels.case import Case
-from kvwall.validate.points_file import PointsFile, write_table
+from kvwall.validate.other_work import BUSY, others_share, used_until_now
+from kvwall.validate.points_file import UNSTEADY, PointsFile, write_table
 from kvwall.validate.suite import BUDGETS_S, CPU_TIME_LIMIT_S, SHEET_PART, TIME_LIMITS_S, cannot_run, suite_cases
 
 POINTS_JSONL = "points.jsonl"
@@ -97,7 +98,7 @@ def measure(
     :param report: takes a line for each point
     :raises InputError: unknown suite or device, no torch, no GPU, or a folder of another device or software
     """
-    started = perf_counter()
+    started, before = perf_counter(), used_until_now()
     here = environment(device)
     cases = suite_cases(suite, here)
     _make(folder)
@@ -106,11 +107,12 @@ def measure(
     sheet = _sheet(folder, here, name, report)
     reasons = {case.key: cannot_run(case, here, has_triton()) for case in cases}
     able = [case for case in cases if reasons[case.key] is None]
-    done = {key for key, point in points.points.items() if not (retry and point.get("failed"))}
+    again = {key for key, point in points.points.items() if point.get("flag") == UNSTEADY}
+    again |= {key for key, point in points.points.items() if retry and point.get("failed")}
+    done = points.points.keys() - again
     todo = [case for case in able if case.key not in done]
     if time_limit_s is None:
         time_limit_s = min(TIME_LIMITS_S[suite], CPU_TIME_LIMIT_S if device == "cpu" else float("inf"))
-    busy = is_busy() if device == "cpu" else None
     given = None if here.gpu == DEVICE_YAML and is_measured(sheet) else sheet
     try:
         remaining, warnings = _run(here, given, todo, points, started + time_limit_s, report)
@@ -118,7 +120,9 @@ def measure(
         if here.gpu == DEVICE_YAML:
             raised(folder / DEVICE_YAML, _rows(points))
         write_table(folder / POINTS_CSV, _rows(points))
-        _note_run(folder, here, perf_counter() - started)
+        others = others_share(before, used_until_now())
+        _note_run(folder, here, perf_counter() - started, others)
+    rows = _rows(points)
     return MeasureAnswer(
         device=device,
         gpu=here.gpu,
@@ -126,25 +130,28 @@ def measure(
         suite=suite,
         folder=str(folder),
         points_csv=str(folder / POINTS_CSV),
-        points=len(_rows(points)),
+        points=len(rows),
         measured=sum(1 for case in todo if "latency_us" in points.points.get(case.key, {})),
         resumed=len(able) - len(todo),
         remaining=len(remaining),
-        smaller=sum(1 for row in _rows(points) if "asked_" in str(row["extra"])),
+        smaller=sum(1 for row in rows if "asked_" in str(row["extra"])),
         left_out=dict(Counter(reason for reason in reasons.values() if reason)),
-        flagged=dict(Counter(str(row["flag"]) for row in _rows(points) if row["flag"])),
+        flagged=dict(Counter(str(row["flag"]) for row in rows if row["flag"])),
         failed=tuple(
             Failure(case=key, why=str(point["failed"])) for key, point in points.points.items() if point.get("failed")
         ),
         seconds=perf_counter() - started,
         environment=here,
-        warnings=(*warnings, *_warnings(busy)),
+        warnings=(*warnings, *_warnings(device, others, rows)),
     )
 
 
-def _warnings(busy: str | None) -> Iterator[str]:
-    if busy:
-        yield f"other work was running ({busy}): times are too long, and a data sheet measured meanwhile too slow"
+def _warnings(device: str, others: float | None, rows: list[dict[str, object]]) -> Iterator[str]:
+    if device == "cpu" and others is not None and others > BUSY:
+        yield f"other programs took {others:.0%} of the processors: times are too long, a quiet machine tells more"
+    uneven = sum(row["flag"] == UNSTEADY for row in rows)
+    if uneven:
+        yield f"{uneven} times spread by more than themselves: fits leave them out, the same command takes them again"
 
 
 def _sheet(folder: Path, here: Environment, name: str | None, report: Callable[[str], None]) -> Device:
@@ -214,11 +221,12 @@ def _rows(points: PointsFile) -> list[dict[str, object]]:
     return sorted(measured, key=lambda point: [str(point.get(name)) for name in order])
 
 
-def _note_run(folder: Path, here: Environment, seconds: float) -> None:
+def _note_run(folder: Path, here: Environment, seconds: float, others: float | None) -> None:
     run = {
         "started": here.started,
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
+        "other_programs": None if others is None else round(others, 3),
         "clocks_before": here.clocks,
         "clocks_after": clocks() if here.device == "cuda" else "unknown",
     }

@@ -29,7 +29,8 @@ def measure(
         typer.Option("--time-limit", metavar="SECONDS", help="start nothing after that", show_default=False),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="what the points call this device", show_default=False)
+        str | None,
+        typer.Option("--name", help="a device of the library, or the path of its data sheet", show_default="measured"),
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="try again what failed before")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="no line for each point")] = False,
@@ -52,6 +53,8 @@ def _render(answer: MeasureAnswer, screen: Console) -> None:
     here = answer.environment
     screen.print(Text(f"{here.name} ({answer.gpu}), driver {here.driver}, torch {here.torch}", style="bold"))
     screen.print(Text(f"{answer.points} points in {answer.points_csv}"))
+    if answer.device_yaml is not None:
+        screen.print(Text(f"data sheet of this machine: {answer.device_yaml}"))
     screen.print(
         Text(
             f"{answer.measured} measured now in {answer.seconds:.0f} s, {answer.resumed} before, "
@@ -61,7 +64,7 @@ def _render(answer: MeasureAnswer, screen: Console) -> None:
     for reason, count in answer.left_out.items():
         screen.print(Text(f"left out: {count} cases ({reason})"))
     for flag, count in answer.flagged.items():
-        screen.print(Text(f"flagged: {count} points {flag}: faster than the data sheet, left out of fits"))
+        screen.print(Text(f"flagged: {count} points {flag}, left out of fits"))
     for failure in answer.failed[:_SHOWN]:
         screen.print(Text(f"failed: {failure.case}: {failure.why}", style="yellow"))
     if answer.points:

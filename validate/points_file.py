@@ -20,6 +20,9 @@ COLUMNS = (
     "extra", "latency_us", "flag",
 )  # fmt: skip
 
+#: Flag of a time that spreads by more than itself.
+UNSTEADY = "unsteady"
+
 
 class PointsFile:
     """The points of one folder, by the key of their case."""

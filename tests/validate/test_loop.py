@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         # Times are not looked at: a few samples will do, however uneven.
         patch.setattr(measure, "BUDGETS_S", {"cpu": 1e-4})
-        patch.setattr(campaign, "UNSTEADY", float("inf"))
+        patch.setattr(campaign, "WIDEST_SPREAD", float("inf"))
         measure.measure(measured, "cpu", "tiny")
     moved = tmp_path_factory.mktemp("there") / "moved"
     shutil.move(measured, moved)

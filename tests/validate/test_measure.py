@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from kvwall.validate import environment as environment_module
 from kvwall.validate.environment import Environment, cpu_cache_bytes, installed_libraries, require_device
 from kvwall.validate.kernels.case import TRITON_PATTERNS, Case
 from kvwall.validate.measure import measure
+from kvwall.validate.other_work import Used, others_share, used_until_now
 from kvwall.validate.points_file import COLUMNS, PointsFile
 from kvwall.validate.suite import cannot_run, suite_cases
 
@@ -165,6 +167,19 @@ def test_the_last_level_cache_is_the_largest_that_the_kernel_lists(tmp_path: Pat
     assert cpu_cache_bytes(tmp_path / "missing") == 64e6
 
 
+def test_what_others_took_is_what_was_used_and_not_by_this_program(tmp_path: Path) -> None:
+    # 10 s on 2 processors: 14 s of work, of which 9 s one's own, so others took 5 of 20 s.
+    assert Used(30.0, 114.0, 19.0).others_since(Used(20.0, 100.0, 10.0), 2) == 0.25
+    assert Used(30.0, 105.0, 19.0).others_since(Used(20.0, 100.0, 10.0), 2) == 0.0
+    stat = tmp_path / "stat"
+    stat.write_text("cpu  100 20 30 900 50 1 2 3 0 0\ncpu0 1 2 3\n")
+    found = used_until_now(stat)
+    assert found is not None
+    assert found.all_s == 156 / os.sysconf("SC_CLK_TCK")  # all but the 900 idle and the 50 waiting
+    assert used_until_now(tmp_path / "missing") is None
+    assert others_share(None, found) is None
+
+
 def test_points_of_another_driver_do_not_belong_together() -> None:
     assert HERE.differs_from(_changed(clocks="1410 MHz", started="later")) is None
     assert HERE.differs_from(_changed(driver="570.0")) == "driver '570.0', this run has '580.1'"
@@ -207,7 +222,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     from kvwall.validate import measure as measure_module
 
     monkeypatch.setattr(measure_module, "BUDGETS_S", {"cpu": 1e-4})
-    monkeypatch.setattr(campaign_module, "UNSTEADY", float("inf"))
+    monkeypatch.setattr(campaign_module, "WIDEST_SPREAD", float("inf"))
     monkeypatch.setattr(environment_module, "_CACHE_FILES", "/nowhere")
     monkeypatch.setattr(environment_module, "_CPU_CACHE_BYTES", 1e5)
 
@@ -264,6 +279,23 @@ def test_a_campaign_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch
     again = measure(tmp_path, "cpu", "tiny")
     assert (again.resumed, again.measured, again.points) == (12, 0, 12)
     assert len((tmp_path / "runs.jsonl").read_text().splitlines()) == 3
+
+
+@needs_torch
+@pytest.mark.usefixtures("quickly")
+def test_uneven_times_are_told_and_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kvwall.validate import campaign as campaign_module
+
+    monkeypatch.setattr(campaign_module, "WIDEST_SPREAD", -1.0)  # every spread is too wide
+    first = measure(tmp_path, "cpu", "tiny")
+    assert first.flagged == {"unsteady": 12}
+    assert (
+        "12 times spread by more than themselves: fits leave them out, the same command takes them again"
+        in first.warnings
+    )
+    monkeypatch.setattr(campaign_module, "WIDEST_SPREAD", float("inf"))
+    second = measure(tmp_path, "cpu", "tiny")
+    assert (second.resumed, second.measured, second.flagged) == (0, 12, {})
 
 
 @needs_torch
