@@ -158,7 +158,7 @@ def rank_step(setup: Setup, axes: Axes) -> tuple[Cache, StepShape]:
     if axes.parts is not None:
         cache = averaged(cache, axes.parts)
     passes: Numeric = cache.execution.blocks
-    if prefill:
+    if prefill and cache.execution.blocks == 1:
         passes = np.maximum(1.0, np.ceil(resident * d.attn_dp * cache.query_tokens / setup.batched_tokens))
     up = setup.system.device.scale_up
     reach = up.reach if up else 1

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kvwall.simulator.cache import Segment, Tensor
+from kvwall.simulator.cache import Attendant, Place, Segment, Tensor
 from kvwall.simulator.traffic import Numeric
 
 
@@ -28,6 +28,20 @@ def split_oldest(segment: Segment, oldest: Numeric, label: str) -> tuple[Segment
     """
     first, others = split_newest(segment, segment.stored - np.minimum(oldest, segment.stored), segment.label)
     return replace(first, label=label), others
+
+
+def move_oldest(tensor: Tensor, fraction: float, place: Place, attend_on: Attendant = "device") -> Tensor:
+    """``tensor`` with the oldest ``fraction`` of its tokens in ``place``, where ``attend_on`` attends to them."""
+    left = fraction * sum((s.stored for s in tensor.segments), start=np.float64(0.0))
+    segments: list[Segment] = []
+    for segment in tensor.segments:
+        moved = np.minimum(left, segment.stored)
+        left = left - moved
+        share = part_of(moved, segment.stored)
+        segments.append(replace(segment, stored=moved, read=segment.read * share, place=place, attend_on=attend_on))
+        if fraction < 1:
+            segments.append(replace(segment, stored=segment.stored - moved, read=segment.read * (1 - share)))
+    return replace(tensor, segments=tuple(segments))
 
 
 def part_of(part: Numeric, whole: Numeric) -> Numeric:

@@ -76,7 +76,7 @@ def step_traffic(cache: Cache, shape: StepShape) -> Traffic:
     operators += _scheme_operators(cache, shape)
     operators += _feed_forward(shape, tokens, run)
     operators += streamed_again(shape.model, cache, 1.0 / d.tp, shape.ranks)
-    operators += loaded_weights(operators, run, shape.ranks)
+    operators += loaded_weights(operators, run, shape.ranks, shape.passes)
     operators += swapped_experts(_expert_bytes(shape), run, shape.ranks)
     operators += beside(_network(shape, attention_tokens, tokens, run), run)
     operators += _head(cache, shape)

@@ -17,10 +17,15 @@ _EXPERTS = "PreMoe 2025, arXiv 2505.17639: experts of a task are retrieved when 
 _HIDDEN = "all-reduce"
 
 
-def loaded_weights(operators: Sequence[Operator], execution: Execution, ranks: Numeric) -> list[Operator]:
+def loaded_weights(
+    operators: Sequence[Operator], execution: Execution, ranks: Numeric, passes: Numeric
+) -> list[Operator]:
     """The copy of those weights of the layers that do not stay on the device, beside the computation.
 
+    One load serves the blocks of a zig-zag schedule; what else cuts a step into passes loads again.
+
     :param operators: the step so far; what its layers read of the weights is what must be there
+    :param passes: times that the step reads the weights on the device
     """
     if not execution.weights_away:
         return []
@@ -31,13 +36,13 @@ def loaded_weights(operators: Sequence[Operator], execution: Execution, ranks: N
     )  # fmt: skip
     terms = [
         term("load weights", "host link in", "W * (h + s) / x", _OFFLOAD, W=read, h=execution.weights_on_host,
-             s=execution.weights_on_ssd, x=execution.blocks),
+             s=execution.weights_on_ssd, x=np.minimum(execution.blocks, passes)),
         term("stage weights", "hbm", "W * (h + s) / x", _OFFLOAD, compulsory=False, W=read,
-             h=execution.weights_on_host, s=execution.weights_on_ssd, x=execution.blocks),
+             h=execution.weights_on_host, s=execution.weights_on_ssd, x=np.minimum(execution.blocks, passes)),
     ]  # fmt: skip
     if execution.weights_on_ssd:
-        terms.append(term("read weights", "ssd", "W * s / x", _OFFLOAD, W=read, s=execution.weights_on_ssd,
-                          x=execution.blocks))  # fmt: skip
+        terms.append(term("read weights from SSD", "ssd", "W * s / x", _OFFLOAD, W=read, s=execution.weights_on_ssd,
+                          x=np.minimum(execution.blocks, passes)))  # fmt: skip
     return [Operator("weights", "load weights", "copy", tuple(terms), 0, "copy in", ranks)]
 
 

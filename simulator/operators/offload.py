@@ -33,9 +33,10 @@ def offload_operators(group: CacheGroup, cache: Cache, split: Split) -> list[Ope
         operators += [_streamed(tensor, segment, group, cache, split) for segment in away]
         if away and tensor.grows:
             operators.append(_written_back(tensor, group, cache, split))
-    for who, *means in _ELSEWHERE:
+    for who, computes, reads, reference in _ELSEWHERE:
         if any(s.attend_on == who for t in group.tensors for s in t.segments):
-            operators += [_attended(group, cache, split, who, *means), _exchange(group, cache, split, who)]
+            operators.append(_attended(group, cache, split, who, computes, reads, reference))
+            operators.append(_exchange(group, cache, split, who))
     return operators
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
-from kvwall.simulator.cache import CONTENT_ROLES, Axis, Cache, CacheGroup, Segment, Tensor
+from kvwall.simulator.cache import CONTENT_ROLES, Axis, Cache
 from kvwall.simulator.scheme import Scheme, forbid_no_tokens
+from kvwall.simulator.segments import move_oldest
 from kvwall.workloads.model_spec import ModelSpec
 
 
@@ -48,19 +47,4 @@ class Offload(Scheme):
         if not fraction:
             return cache
 
-        def move(group: CacheGroup, tensor: Tensor) -> Tensor:
-            left = fraction * sum((s.stored for s in tensor.segments), start=np.float64(0.0))
-            segments: list[Segment] = []
-            for segment in tensor.segments:
-                moved = np.minimum(left, segment.stored)
-                left = left - moved
-                share = np.divide(
-                    moved, segment.stored, out=np.zeros_like(moved + segment.stored), where=segment.stored > 0
-                )
-                away = replace(segment, stored=moved, read=segment.read * share, place=self.to, attend_on=self.attend)
-                segments.append(away)
-                if fraction < 1:
-                    segments.append(replace(segment, stored=segment.stored - moved, read=segment.read * (1 - share)))
-            return replace(tensor, segments=tuple(segments))
-
-        return cache.map_tensors(move, CONTENT_ROLES)
+        return cache.map_tensors(lambda _, t: move_oldest(t, fraction, self.to, self.attend), CONTENT_ROLES)

@@ -72,6 +72,7 @@ def _measures_of(found: Estimate) -> dict[str, Any]:
     made["host_dram_bytes"] = _resource(found, "host dram")
     made["host_flops"] = _resource(found, "host compute")
     made["ssd_bytes"] = _resource(found, "ssd")
+    made["flash_bytes"] = _resource(found, "flash")
     for link in ("scale up", "scale out", "peer"):
         made[f"{link} bytes"] = _resource(found, link)
     return made

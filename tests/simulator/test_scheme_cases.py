@@ -18,6 +18,9 @@ FOLDER = Path(__file__).parent.parent / "cases"
 FILES: dict[str, dict[str, Any]] = {path.stem: yaml.safe_load(path.read_text()) for path in FOLDER.glob("*.yaml")}
 CASES = [pytest.param(case, id=f"{name}-{i}") for name, file in FILES.items() for i, case in enumerate(file["cases"])]
 MODELS = ("llama-3.1-8b", "llama-2-7b", "gemma-3-27b", "qwen3.5-27b", "deepseek-v3")
+#: A file may name further models that its scheme is for.
+MODELS_OF = {name: (*MODELS, *file.get("models", ())) for name, file in FILES.items()}
+NAMES_AND_MODELS = [(name, model) for name in sorted(FILES) for model in MODELS_OF[name]]
 CONTEXTS = np.array([100.0, 1000.0, 8192.0, 32768.0, 100_000.0])
 
 
@@ -41,8 +44,9 @@ def test_every_scheme_has_a_case_file_and_every_file_a_scheme() -> None:
 def test_hand_derived_case(case: dict[str, Any], measure: Any) -> None:
     axes = Axes(case["batch"], case["context"], case.get("phase", "decode"), generated=case.get("generated", 0))
     # An engine without blocks, so that memory is what the derivation counts.
-    found = measure(axes, model=case["model"], scheme=case["scheme"], engine="none")
-    dense = measure(axes, model=case["model"], engine="none")
+    words = {"engine": "none", **case.get("words", {})}
+    found = measure(axes, model=case["model"], scheme=case["scheme"], **words)
+    dense = measure(axes, model=case["model"], **words)
     found["extra_matrix_flops"] = found["attention_flops"] - dense["attention_flops"]
     if axes.phase == "prefill":
         found["extra_matrix_flops"] = found["matrix_flops"] - dense["matrix_flops"]
@@ -56,8 +60,7 @@ def test_hand_derived_case(case: dict[str, Any], measure: Any) -> None:
             assert found[name] == pytest.approx(expected, rel=1e-9), f"{name}: {case['derivation']}"
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("name", sorted(FILES))
+@pytest.mark.parametrize(("name", "model"), NAMES_AND_MODELS)
 @pytest.mark.parametrize("phase", ["decode", "prefill"])
 def test_neutral_setting_equals_dense(name: str, model: str, phase: Any, setup_of: Any, measures_of: Any) -> None:
     neutral = FILES[name]["neutral"]
@@ -74,12 +77,11 @@ def test_neutral_setting_equals_dense(name: str, model: str, phase: Any, setup_o
         np.testing.assert_allclose(*np.broadcast_arrays(found[field], dense[field]), rtol=1e-12, err_msg=field)
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("name", sorted(FILES))
+@pytest.mark.parametrize(("name", "model"), NAMES_AND_MODELS)
 def test_stronger_never_takes_more(name: str, model: str, setup_of: Any, measures_of: Any) -> None:
     strengths = FILES[name]["strengths"]
     stacks = [scheme for scheme in strengths["weak_to_strong"] if allowed(scheme, model)]
-    axes = Axes(8.0, CONTEXTS)
+    axes = Axes(8.0, CONTEXTS, strengths.get("phase", "decode"))
     found = [
         measures_of(estimate(setup_of(model, scheme, engine="none"), axes))[strengths["measure"]] for scheme in stacks
     ]
@@ -92,8 +94,8 @@ def test_stronger_never_takes_more(name: str, model: str, setup_of: Any, measure
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_strengths_really_differ(name: str, setup_of: Any, measures_of: Any) -> None:
     strengths = FILES[name]["strengths"]
-    axes = Axes(8.0, 32768.0)
-    model = next(m for m in MODELS if all(allowed(scheme, m) for scheme in strengths["weak_to_strong"]))
+    axes = Axes(8.0, 32768.0, strengths.get("phase", "decode"))
+    model = next(m for m in MODELS_OF[name] if all(allowed(scheme, m) for scheme in strengths["weak_to_strong"]))
     found = [
         measures_of(estimate(setup_of(model, scheme, engine="none"), axes))[strengths["measure"]]
         for scheme in strengths["weak_to_strong"]
@@ -114,5 +116,5 @@ def test_forbidden_model(name: str, model: str, message: str, setup_of: Any) -> 
 
 def test_what_is_not_forbidden_is_allowed() -> None:
     for name, file in FILES.items():
-        for model in MODELS:
+        for model in MODELS_OF[name]:
             assert allowed(name, model) == (model not in file["forbidden"]), f"{name} on {model}"
