@@ -61,7 +61,7 @@ def dense(model: Widths, prompt: Numeric, answer: Numeric, trials: Numeric = 1.0
 
 
 def attended_tokens(prompt: Numeric, answer: Numeric, budget: Numeric) -> Numeric:
-    """``sum of min(b, c + t)`` over the answer, as the paper counts it: ``b g - max(0, b - c)^2 / 2`` for ``b <= c + g``."""
+    """``sum of min(b, c + t)`` of an answer, as the paper counts it: ``b g - max(0, b - c)^2 / 2``, ``b <= c + g``."""
     return budget * answer - 0.5 * np.maximum(0.0, budget - prompt) ** 2
 
 

@@ -36,7 +36,7 @@ STACKS = (
 )
 MODELS = (
     "llama-3.1-8b", "llama-2-7b", "gpt-oss-20b", "llama-4-scout", "deepseek-v3.2", "qwen3.5-27b", "gpt2-xl",
-    "gemma-4-e2b",
+    "gemma-4-e2b", "infinity-2b",
 )  # fmt: skip
 BATCH = np.array([[1.0], [7.0], [200.0]])
 CONTEXT = np.array([1.0, 100.0, 2048.0, 8191.0, 8192.0, 100_000.0])
@@ -116,7 +116,7 @@ def test_decode_reads_what_the_rewritten_cache_says(setup_of: Any, scheme: str, 
             for segment in (s for s in tensor.segments if s.attend_on == "device"):
                 run = cache.execution.attention_run(group.index).share
                 one = group.layers * run * tensor.elements * segment.bits.effective / 8 * segment.read
-                compulsory = compulsory + one * BATCH
+                compulsory = compulsory + one * cache.batch
     np.testing.assert_allclose(*np.broadcast_arrays(found.kv_read_bytes, compulsory), rtol=1e-12)
     # What lies away is stored, too: the places add up.
     parts = sum(np.asarray(cache.stored_bytes(place)) for place in ("hbm", "host", "ssd"))
@@ -125,13 +125,13 @@ def test_decode_reads_what_the_rewritten_cache_says(setup_of: Any, scheme: str, 
 
 @on_every_pair
 def test_no_step_reads_more_than_is_stored(setup_of: Any, scheme: str, model: str) -> None:
-    """But for a prefix that is stored once and read by everyone."""
+    """But for a prefix or a tree that is stored once and read by everyone."""
     setup: Setup = setup_of(model, scheme)
     cache = setup.stack.rewrite(dense_cache(setup.model, BATCH, CONTEXT))
     for group in cache.groups:
         for tensor in group.tensors:
             for segment in tensor.segments:
-                if segment.label != "shared prefix":
+                if not segment.label.startswith("shared"):
                     read = np.asarray(segment.read) * cache.execution.attention_run(group.index).share
                     assert np.all(read <= np.asarray(segment.stored) * (1 + 1e-12))
                 assert np.all(np.asarray(segment.stored) >= 0)
