@@ -140,8 +140,8 @@ def _sheet(here: Environment, peaks: Peaks, name: str) -> dict[str, Any]:
     sheet: dict[str, Any] = {
         "name": name,
         "vendor": here.vendor,
-        "architecture": here.capability if on_cpu else _architecture(here.capability),
-        **({} if on_cpu else {"compute_capability": float(here.capability)}),
+        "architecture": _architecture(here),
+        **({"compute_capability": float(here.capability)} if here.vendor == "nvidia" else {}),
         "form": f"{here.sockets}-socket" if on_cpu else "card",
         "hbm": {
             "type": "memory of the host" if on_cpu else "memory of the device",
@@ -188,8 +188,14 @@ def _guessed(here: Environment, peaks: Peaks) -> dict[str, Any]:
     }
 
 
-def _architecture(capability: str) -> str:
-    return _ARCHITECTURES.get(capability) or _GENERATIONS.get(capability.partition(".")[0], f"sm_{capability}")
+def _architecture(here: Environment) -> str:
+    """The instruction set of a processor; the generation of an NVIDIA card, whose calibrations it may borrow."""
+    if here.device == "cpu":
+        return here.capability
+    if here.vendor != "nvidia":
+        return f"gfx_{here.capability}"
+    generation = _GENERATIONS.get(here.capability.partition(".")[0], f"sm_{here.capability}")
+    return _ARCHITECTURES.get(here.capability, generation)
 
 
 def _quantity(value: float, unit: str) -> str:

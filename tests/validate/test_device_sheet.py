@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from kvwall.hardware.device import DEVICES, Device
 from kvwall.hardware.document import read_document
 from kvwall.hardware.errors import InputError
 from kvwall.simulator.predicting.names import device_of
+from kvwall.validate.calibrate import calibrate_points
 from kvwall.validate.device_sheet import described_by, is_measured, named_in, raised, write_sheet
 from kvwall.validate.environment import Environment
 from kvwall.validate.peak_rates import Peaks
+from kvwall.validate.point_table import point_table, read_points
 
 LAPTOP = Environment(
     device="cpu", gpu="", name="AMD EPYC 9654 96-Core Processor", count=1, capability="x86_64", units=2,
@@ -62,11 +65,42 @@ def test_a_measured_sheet_says_how_each_figure_was_had(tmp_path: Path) -> None:
 
 
 def test_a_card_without_a_data_sheet_takes_its_generation_from_its_capability(tmp_path: Path) -> None:
-    card = LAPTOP.model_copy(update={"device": "cuda", "name": "A card of nobody", "capability": "9.0", "units": 100})
+    card = LAPTOP.model_copy(
+        update={"device": "cuda", "name": "A card of nobody", "capability": "9.0", "units": 100, "vendor": "nvidia"}
+    )
     made = write_sheet(tmp_path / "device.yaml", card, PEAKS)
     assert (made.name, made.architecture, made.compute_capability, made.is_processor) == (
         "A card of nobody", "Hopper", 9.0, False
     )  # fmt: skip
+
+
+def test_kernels_of_such_a_card_that_state_their_work_are_calibrated(tmp_path: Path) -> None:
+    card = LAPTOP.model_copy(
+        update={"device": "cuda", "name": "A card of nobody", "capability": "9.0", "units": 100, "vendor": "nvidia"}
+    )
+    fast = replace(PEAKS, memory_bytes_per_s=2e12, flops_per_s={"fp32": 60e12, "bf16": 900e12})
+    write_sheet(tmp_path / "device.yaml", card, fast)
+    shapes = "batch,q_len,kv_len,n_q_heads,n_kv_heads,head_dim"
+    rows = [f"gpu,framework,kernel,dtype,kv_dtype,{shapes},cache,extra,latency_us"]
+    for kernel, kv_dtype in (("decode_attention", "kivi2"), ("decode_attention", "kivi4"), ("sparse_decode", "bf16")):
+        for batch in (1, 4, 16):
+            for tokens in (1024, 2048, 4096, 16384, 65536):
+                moved, flops = 1000 * batch * tokens, 4 * 32 * 128 * batch * tokens
+                # A launch of 20 us, then half of 2 TB/s; the operations take a fiftieth of that.
+                latency = 20 + moved / (0.5 * 2e12) * 1e6
+                shape = f"{batch},1,{tokens},32,8,128,cold,moved_bytes={moved};flops={flops}"
+                rows.append(f"device.yaml,kvwall,{kernel},fp16,{kv_dtype},{shape},{latency}")
+    path = tmp_path / "points.csv"
+    path.write_text("\n".join(rows).replace("sparse_decode,fp16", "sparse_decode,bf16") + "\n")
+    found = point_table(read_points(path))
+    assert found.left_out == {}
+    made = {one.document.family: one for one in calibrate_points(found, "2026-01-02")}
+    assert {name: one.document.n for name, one in made.items()} == {
+        "roofline/decode_kivi-fp16": 30, "roofline/sparse_decode-bf16": 15
+    }  # fmt: skip
+    for one in made.values():
+        assert one.document.parameters["launch_us"] == pytest.approx(20, rel=0.05)
+        assert one.document.parameters["hbm_fraction"] == pytest.approx(0.5, rel=0.05)
 
 
 def test_points_raise_a_measured_peak_and_no_other(tmp_path: Path) -> None:
