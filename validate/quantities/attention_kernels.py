@@ -1,0 +1,212 @@
+"""Rates of forward attention kernels as their papers count them, from what a tile asks of the units of a device.
+
+A block of ``B_r x B_c`` scores takes three things of a compute unit: ``4 d`` FLOP a score of the matrix unit, one
+exponential of the special-function unit, and ``4 + d / B_c`` instructions of the vector lanes (scale, maximum, sum,
+conversion, and the rescaling of the output). How they add up is what tells the generations apart:
+
+* ``flash1``: one after another, and Q and O pass through memory once for every block of keys;
+* ``flash2``: products and softmax of a warp follow each other; with the instruction of Ampere, which feeds two thirds
+  of a Hopper matrix unit;
+* ``flash3``: the softmax of one group of warps runs under the products of another;
+* ``standard``: whole score matrices pass through memory between three kernels.
+
+The model names the shape (heads and ``head_dim`` of its first layers), batch and context the rest. Rates count ``4 N^2
+d H B`` FLOP, half of it under a causal mask, as the papers do; those of forward and backward passes together count 3.5
+times as many and are predicted by the forward rate. Dao 2023, arXiv 2307.08691, and Shah et al. 2024, arXiv 2407.08608.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from kvwall.hardware.calibration import CALIBRATIONS
+from kvwall.hardware.device import Device
+from kvwall.hardware.dtype import Dtype
+from kvwall.simulator.io.exact_counts import flash1_counts, flash_counts, standard_attention_elements
+from kvwall.simulator.io.tiles import Kernel, published_tile
+from kvwall.simulator.kernel_time.common import smooth_max
+from kvwall.simulator.kernel_time.machine import Machine, machine_of
+from kvwall.validate.reproducing.point import Point, quantity
+from kvwall.workloads.model_spec import HeadAttention
+
+#: Exponentials of a unit in a cycle: CUDA programming guide, throughput of ex2, compute capability 8.0 to 9.0.
+_EXPONENTIALS = 16.0
+#: Instructions of the vector lanes for one score, without the rescaling of the output.
+_INSTRUCTIONS = 4.0
+#: Part of a Hopper matrix unit that the instruction of Ampere feeds: arXiv 2407.08608, section 2.
+_OLD_INSTRUCTION = 2.0 / 3.0
+#: Blocks of keys that start and end of a row block cost (default of the product's own kernel family).
+_EXTRA_BLOCKS = 1.0
+
+Generation = Literal["flash1", "flash2", "flash3", "standard"]
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """One call of a kernel."""
+
+    heads: float
+    head_dim: float
+    batch: float
+    tokens: float
+    causal: bool
+    dtype: Dtype
+
+    @property
+    def flops(self) -> float:
+        """FLOP as papers count them."""
+        return 4.0 * self.tokens**2 * self.head_dim * self.heads * self.batch * (0.5 if self.causal else 1.0)
+
+    @property
+    def least_bytes(self) -> float:
+        """Queries, keys and values in their dtype, and outputs in 16 bits, once."""
+        row = 3.0 * (1.0 if self.dtype == "fp8" else 2.0) + 2.0
+        return row * self.tokens * self.head_dim * self.heads * self.batch
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """What kernels reach of one device.
+
+    :ivar matrix_flops_per_s: of one unit: the largest product found on the device, or what the best ones reach
+    :ivar bytes_per_s: of the memory, in a fused kernel
+    :ivar copied_bytes_per_s: of the memory, in a kernel that only passes scores through
+    """
+
+    machine: Machine
+    hopper: bool
+    matrix_flops_per_s: float
+    bytes_per_s: float
+    copied_bytes_per_s: float
+
+
+def _rates(device: Device, dtype: Dtype) -> _Rates:
+    machine, kinds = machine_of(device), CALIBRATIONS.load("uncalibrated").kinds
+    found = device.measured
+    largest = None if found is None else found.gemm_fp8_flops_per_s if dtype == "fp8" else found.gemm_bf16_flops_per_s
+    whole = largest or machine.matrix_flops_per_s[dtype] * kinds["gemm"].matrix.high
+    return _Rates(
+        machine,
+        device.architecture.split()[0] in {"Hopper", "Blackwell"},
+        whole / machine.units,
+        machine.bandwidth_bytes_per_s * kinds["attention"].memory.mid,
+        machine.bandwidth_bytes_per_s * kinds["elementwise"].memory.mid,
+    )
+
+
+def _rate(point: Point, generation: Generation, causal: bool) -> float:
+    group = next(g for g in point.setup.model.attention if isinstance(g, HeadAttention))
+    dtype: Dtype = "fp8" if point.words.get("kv_dtype") == "fp8" else "bf16"
+    shape = _Shape(float(group.q_heads), float(group.head_dim), point.batch, point.context, causal, dtype)
+    rates = _rates(point.setup.system.device, dtype)
+    moving = _standard(shape, rates) if generation == "standard" else _flash(shape, rates, generation)
+    floor = CALIBRATIONS.load("uncalibrated").kinds["attention"].floor.mid_s
+    return shape.flops / (moving + floor)
+
+
+def _softmax_s(shape: _Shape, machine: Machine, keys: float) -> float:
+    """Seconds of one score on one unit: its exponential and what the vector lanes do with it."""
+    lanes = machine.vector_flops_per_s / 2.0 / machine.units
+    instructions = _INSTRUCTIONS + shape.head_dim / keys
+    return 1.0 / (_EXPONENTIALS * machine.clock_hz) + instructions / lanes
+
+
+def _kernel(shape: _Shape, generation: Generation) -> Kernel:
+    if generation != "flash3":
+        return "fa2"
+    if shape.dtype == "fp8":
+        return "fa3 fp8"
+    return "fa3 causal" if shape.causal else "fa3"
+
+
+def _flash(shape: _Shape, rates: _Rates, generation: Generation) -> float:
+    """Seconds of a fused kernel: row blocks over the units, each with a block of keys more than it needs."""
+    machine = rates.machine
+    rows, keys = (float(side) for side in published_tile(_kernel(shape, generation), shape.head_dim))
+    rows = min(rows, shape.tokens)
+    matrix = 4.0 * shape.head_dim / rates.matrix_flops_per_s
+    softmax = _softmax_s(shape, machine, keys)
+    if generation == "flash3":
+        each = _longer(matrix, softmax)
+    else:
+        each = matrix / (_OLD_INSTRUCTION if rates.hopper else 1.0) + softmax
+    counts = flash_counts(shape.tokens, shape.tokens, 1.0, 0.0, rows, keys, causal=shape.causal)
+    blocks = float(counts.row_blocks)
+    walked = float(counts.keys_visited) + blocks * _EXTRA_BLOCKS * keys
+    waves = max(1.0, machine.units / (blocks * shape.heads * shape.batch))
+    busy = walked * rows * shape.heads * shape.batch * each / machine.units * waves
+    if generation == "flash1":
+        return busy + _flash1_bytes(shape, machine) / rates.bytes_per_s
+    return _longer(busy, shape.least_bytes / rates.bytes_per_s)
+
+
+def _longer(first: float, second: float) -> float:
+    """Two things at once, at the product's own sharpness of overlap."""
+    return float(smooth_max(CALIBRATIONS.load("uncalibrated").sharpness, np.float64(first), np.float64(second)))
+
+
+def _flash1_bytes(shape: _Shape, machine: Machine) -> float:
+    """Q and O of every row pass through memory for each block of keys that the mask leaves."""
+    capacity = machine.sram_per_unit_bytes / 2.0
+    elements = float(flash1_counts(shape.tokens, shape.head_dim, capacity).total_elements)
+    return 2.0 * elements * shape.heads * shape.batch * (0.5 if shape.causal else 1.0)
+
+
+def _standard(shape: _Shape, rates: _Rates) -> float:
+    """Three kernels: the whole square is multiplied; a mask is one more pass over the scores."""
+    heads = shape.heads * shape.batch
+    elements = float(standard_attention_elements(shape.tokens, shape.tokens, shape.head_dim, shape.head_dim))
+    elements += 2.0 * shape.tokens**2 if shape.causal else 0.0
+    products = shape.tokens**2 * heads * 4.0 * shape.head_dim / rates.matrix_flops_per_s / rates.machine.units
+    return products + 2.0 * elements * heads / rates.copied_bytes_per_s
+
+
+@quantity
+def flash1_full_flops_per_s(point: Point) -> float:
+    """FlashAttention-1 without a mask."""
+    return _rate(point, "flash1", causal=False)
+
+
+@quantity
+def flash1_causal_flops_per_s(point: Point) -> float:
+    """FlashAttention-1 under a causal mask."""
+    return _rate(point, "flash1", causal=True)
+
+
+@quantity
+def flash2_full_flops_per_s(point: Point) -> float:
+    """FlashAttention-2 without a mask."""
+    return _rate(point, "flash2", causal=False)
+
+
+@quantity
+def flash2_causal_flops_per_s(point: Point) -> float:
+    """FlashAttention-2 under a causal mask."""
+    return _rate(point, "flash2", causal=True)
+
+
+@quantity
+def flash3_full_flops_per_s(point: Point) -> float:
+    """FlashAttention-3 without a mask."""
+    return _rate(point, "flash3", causal=False)
+
+
+@quantity
+def flash3_causal_flops_per_s(point: Point) -> float:
+    """FlashAttention-3 under a causal mask."""
+    return _rate(point, "flash3", causal=True)
+
+
+@quantity
+def standard_full_flops_per_s(point: Point) -> float:
+    """Attention in three kernels, without a mask."""
+    return _rate(point, "standard", causal=False)
+
+
+@quantity
+def standard_causal_flops_per_s(point: Point) -> float:
+    """Attention in three kernels under a causal mask, of which half is counted and all is computed."""
+    return _rate(point, "standard", causal=True)
