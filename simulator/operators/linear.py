@@ -98,9 +98,13 @@ def product(
 
 
 def _look_ups(arithmetic: Arithmetic, shape: Symbols, tokens: Numeric) -> list[Term]:
-    """A product by tables: each group of four inputs has its eight partial sums, made once a token and looked up."""
+    """A product by tables: each group of four inputs has its eight partial sums, made once a token and looked up.
+
+    Look-ups are the inner loop of the product and hold the pipes that its multiply-adds would, so they are counted
+    where these are, in fp32 FLOP of as many instructions.
+    """
     return [
-        term("look up partial sums", "vector", "q * L * i * o * T", arithmetic.weights.source,
+        term("look up partial sums", "matrix", "q * L * i * o * T", arithmetic.weights.source, dtype="fp32",
              q=arithmetic.weights.lookup_ops, T=tokens, **shape),
         term("make tables", "vector", "2 * 8 / 4 * L * i * T", arithmetic.weights.source, compulsory=False,
              L=shape["L"], i=shape["i"], T=tokens),

@@ -102,8 +102,10 @@ def test_every_block_says_where_it_is_from(name: str) -> None:
 def test_capacities_bandwidths_and_peaks_are_credible(name: str) -> None:
     device = DEVICES.load(name)
     assert 7e9 < device.hbm.capacity_bytes < 3e12
-    assert 2e11 <= device.hbm.bandwidth_bytes_per_s <= 8e12
-    assert 1.5e13 <= device.matrix_flops_per_s("bf16") <= 2.6e15
+    # The processor of a board or a laptop has a few cores and no matrix unit.
+    least_bandwidth, least_peak = (1.7e10, 1e11) if name.startswith("cpu-") else (2e11, 1.5e13)
+    assert least_bandwidth <= device.hbm.bandwidth_bytes_per_s <= 8e12
+    assert least_peak <= device.matrix_flops_per_s("bf16") <= 2.6e15
     assert device.vector_flops_per_s <= device.matrix_flops_per_s("bf16")
     # Half the bits give the same dense rate or twice it; four times would be a sparse figure.
     ratio = device.matrix_flops_per_s("fp8") / device.matrix_flops_per_s("bf16")
