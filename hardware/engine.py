@@ -10,56 +10,21 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
+from kvwall.hardware.band import BytesBand, BytesOrZero, FactorBand
 from kvwall.hardware.document import Document, Sourced
 from kvwall.hardware.errors import canonical
 from kvwall.hardware.library import Library
-from kvwall.hardware.quantity import Seconds, parse_quantity
+from kvwall.hardware.serving_constants import HostTime, ServingConstants
 
 Numbers = float | NDArray[np.float64]
 
 #: What the memory fraction of an engine is a fraction of.
 UtilizationOf = Literal["total memory", "static fraction", "free after load", "none"]
 
-BytesOrZero = Annotated[float, BeforeValidator(lambda value: parse_quantity(value, "B", 0, 1e15, "0.2 GiB"))]
 Positive = Annotated[int, Field(ge=1, le=100_000_000)]
 _MIB = 2.0**20
-
-
-class _Band(Sourced):
-    """Three values of one figure: a central 80 % band and its middle."""
-
-    @model_validator(mode="after")
-    def _check(self) -> _Band:
-        low, mid, high = (getattr(self, key) for key in ("low", "mid", "high"))
-        if not low <= mid <= high:
-            raise ValueError(f"needs low <= mid <= high, found {low:g}, {mid:g}, {high:g}")
-        return self
-
-
-class BytesBand(_Band):
-    """An amount of memory with its band."""
-
-    low: BytesOrZero
-    mid: BytesOrZero
-    high: BytesOrZero
-
-
-class SecondsBand(_Band):
-    """A time with its band."""
-
-    low: Seconds
-    mid: Seconds
-    high: Seconds
-
-
-class FactorBand(_Band):
-    """A number without a unit, or with the unit its key names, with its band."""
-
-    low: float = Field(ge=0)
-    mid: float = Field(ge=0)
-    high: float = Field(ge=0)
 
 
 class Tier(Document):
@@ -102,15 +67,6 @@ class DerivedUtilization(Sourced):
     per_graph_slot_mib: float
     least_mib: float = Field(description="least reserved memory of a large device")
     least_above_bytes: BytesOrZero = Field(alias="least_above", description="what a large device is")
-
-
-class HostTime(Sourced):
-    """Time of one step in which the device waits for the host."""
-
-    per_step_s: SecondsBand = Field(alias="per_step")
-    per_sequence_s: SecondsBand = Field(alias="per_sequence")
-    per_moe_layer_s: SecondsBand = Field(alias="per_moe_layer")
-    eager_per_layer_s: SecondsBand = Field(alias="eager_per_layer", description="added where no graph is replayed")
 
 
 class ReserveParameters(Document):
@@ -164,6 +120,7 @@ class Engine(Document):
     state_pool_ratio: float = Field(0.0, ge=0)
     scheduler: Scheduler
     host: HostTime
+    serving: ServingConstants
     reserve: ReserveParameters
     notes: tuple[str, ...] = ()
 

@@ -113,7 +113,12 @@ def estimate(setup: Setup, axes: Axes, keep_lines: bool = True) -> Estimate:
     ndim = np.broadcast(axes.batch, axes.context).ndim
     passes = shape.passes if cache.prefill else None
     prices = _prices(setup, cache.execution, LEVELS, ndim, passes)
-    low, mid, high = np.asarray(price(real, prices).step_s)
+    if keep_lines:
+        bill = price(real, _prices(setup, cache.execution, ("mid",), passes=passes), keep_lines=True)
+        ends = _prices(setup, cache.execution, ("low", "high"), ndim, passes)
+        (low, high), mid, lines = np.asarray(price(real, ends).step_s), bill.step_s, bill.lines
+    else:
+        (low, mid, high), lines = np.asarray(price(real, prices).step_s), ()
     # The bound knows no chunks: a prefill in one pass reads the weights once.
     single = traffic if np.all(shape.passes == 1.0) else _traffic(setup, cache, replace(shape, passes=1.0))
     ideal = price(single, prices.peaks).step_s
@@ -128,9 +133,18 @@ def estimate(setup: Setup, axes: Axes, keep_lines: bool = True) -> Estimate:
         kv_written_bytes=traffic.total("kv written"),
         host_link_bytes=traffic.resource_total("host link in") + traffic.resource_total("host link out"),
         joules=_joules(setup, traffic, mid),
-        lines=_lines(real, setup, cache.execution, passes) if keep_lines else (),
+        lines=lines,
         notes=traffic.notes,
     )
+
+
+def step_operators(setup: Setup, axes: Axes) -> tuple[Traffic, Prices]:
+    """Everything that one rank and its host pay in a step, and the prices at both ends and the middle of the band."""
+    cache, shape = rank_step(setup, axes)
+    traffic = _traffic(setup, cache, shape)
+    ndim, passes = np.broadcast(axes.batch, axes.context).ndim, shape.passes if cache.prefill else None
+    real = replace(traffic, operators=(*traffic.operators, _host(setup, cache, shape)))
+    return real, _prices(setup, cache.execution, LEVELS, ndim, passes)
 
 
 def rank_step(setup: Setup, axes: Axes) -> tuple[Cache, StepShape]:
@@ -162,7 +176,8 @@ def rank_step(setup: Setup, axes: Axes) -> tuple[Cache, StepShape]:
         passes = np.maximum(1.0, np.ceil(resident * d.attn_dp * cache.query_tokens / setup.batched_tokens))
     up = setup.system.device.scale_up
     reach = up.reach if up else 1
-    shape = StepShape(setup.model, setup.arithmetic, d, setup.system.per_node, reach, microbatches, passes)
+    breadth = setup.engine.serving.routing_breadth.mid
+    shape = StepShape(setup.model, setup.arithmetic, d, setup.system.per_node, reach, microbatches, passes, breadth)
     return cache, shape
 
 
@@ -183,11 +198,6 @@ def _traffic(setup: Setup, cache: Cache, shape: StepShape) -> Traffic:
     return replace(traffic, operators=(*traffic.operators, *extra)) if extra else traffic
 
 
-def _lines(traffic: Traffic, setup: Setup, run: Execution, passes: Numeric | None) -> tuple[PricedTerm, ...]:
-    """The bill at the middle of the band."""
-    return price(traffic, _prices(setup, run, ("mid",), passes=passes), keep_lines=True).lines
-
-
 def _prices(
     setup: Setup, run: Execution, levels: tuple[Level, ...], ndim: int = 0, passes: Numeric | None = None
 ) -> Prices:
@@ -199,7 +209,7 @@ def _prices(
     launch_s: list[Numeric] = []
     for level in LEVELS:
         eager = getattr(host.eager_per_layer_s, level) * layers if setup.eager else 0.0
-        prompt = 0.0 if passes is None else getattr(host.prefill_per_layer_s, level) * layers * passes
+        prompt = 0.0 if passes is None else getattr(host.prefill_per_layer_s, level) * setup.dense_layers * passes
         launch_s.append(np.maximum(eager, prompt))
     shares = (run.compute_share, run.memory_share)
     return Prices(setup.system, setup.calibration, levels, ndim, launch_s, setup.kernels, *shares)

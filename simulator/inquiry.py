@@ -13,6 +13,7 @@ from kvwall.hardware.errors import InputError
 from kvwall.hardware.system import System, make_system
 from kvwall.simulator.adapters import parse_adapters
 from kvwall.simulator.deployment import make_deployment
+from kvwall.simulator.engine_constants import engine_constants
 from kvwall.simulator.kernel_prices import calibration_of
 from kvwall.simulator.missing_units import missing_units
 from kvwall.simulator.overrides import overridden, parse_overrides
@@ -96,7 +97,8 @@ def resolve(inquiry: Inquiry, phase: Phase = "decode") -> Resolved:
     if speculation is not None:
         model = with_draft(model, speculation)
     system = _system(inquiry, phase, changes)
-    engine = overridden(find_engine(inquiry.engine, inquiry.engine_version), changes.get("engine", {}), "engine")
+    told = engine_constants(find_engine(inquiry.engine, inquiry.engine_version), name, inquiry.calibration)
+    engine = overridden(told.engine, changes.get("engine", {}), "engine")
     weights_name = native_weights(model) if inquiry.weights is None else WEIGHTS.resolve(inquiry.weights)
     weights = WEIGHTS.load(weights_name)
     weights.check(system.device)
@@ -111,7 +113,7 @@ def resolve(inquiry: Inquiry, phase: Phase = "decode") -> Resolved:
         raise InputError(
             f"{given}: engine {engine.engine!r} has no memory fraction; state the memory by --gpu-memory-gib"
         )
-    named, calibration, kernels = calibration_of(system.device_id, system.device, engine.engine, inquiry.calibration)
+    named, calibration, kernels = calibration_of(system.device_id, system.device, engine.engine, told.kernels)
     setup = Setup(
         model_name=name,
         architecture=model,
@@ -136,7 +138,10 @@ def resolve(inquiry: Inquiry, phase: Phase = "decode") -> Resolved:
         speculation=speculation,
         adapters=parse_adapters(inquiry.lora) if inquiry.lora is not None else None,
     )
-    return Resolved(setup, _assumptions(inquiry, setup, phase), _warnings(setup))
+    assumptions = _assumptions(inquiry, setup, phase)
+    if told.calibration is not None:
+        assumptions += (f"host time and queue of the engine by {told.calibration}, fitted to served points",)
+    return Resolved(setup, assumptions, _warnings(setup))
 
 
 def native_weights(model: ModelSpec) -> str:
@@ -199,7 +204,12 @@ def _assumptions(inquiry: Inquiry, setup: Setup, phase: Phase) -> tuple[str, ...
     if inquiry.weights is None:
         made.append(f"weights as published: {setup.weights_name}")
     made += missing_units(setup)
-    if setup.kernels is not None:
+    if setup.kernels is not None and setup.kernels.borrowed:
+        made.append(
+            f"attention and collectives borrowed from {setup.calibration_name}, another generation, scaled by the clock, "
+            "with a wider band; the rest by documented class defaults"
+        )
+    elif setup.kernels is not None:
         made.append(
             f"kernels calibrated by {setup.calibration_name}; what they do not know by documented class defaults"
         )

@@ -18,14 +18,13 @@ from kvwall.simulator.kernel_time.points import Points
 from kvwall.simulator.predicting.choosing import Chooser, Fitted
 from kvwall.simulator.predicting.defaults import CLASS_DEFAULTS
 from kvwall.simulator.predicting.fits import chooser_of, near_chooser
-from kvwall.simulator.predicting.machines import Placed, Reach
+from kvwall.simulator.predicting.machines import Placed, Reach, architecture
 from kvwall.simulator.predicting.names import KERNELS
 from kvwall.simulator.predicting.prediction import Kernel, work_for
 from kvwall.simulator.traffic import Array, Numeric
 
-#: Parameters of a quantise pass, what stands for no pass, and the launch of a product alone (bf16 fits on H100).
+#: Parameters of a quantise pass, and the launch of a product alone (bf16 fits on H100).
 _QUANTISE = {"row_us", "quantise_fraction"}
-_NOTHING = 1e-9
 _PRODUCT_LAUNCH_US = 2.6
 
 #: Kernels remembered at most.
@@ -63,10 +62,26 @@ class KernelPrices:
     @property
     def sources(self) -> tuple[str, ...]:
         """Names of the calibrations that prices come from: the framework's own, or what it may borrow."""
-        # A name is DEVICE.FRAMEWORK[.PART]: the parts of one framework on one device are one calibration to people.
-        names = tuple(dict.fromkeys(".".join(name.split(".")[:2]) for name in self.chooser.calibrations))
-        own = tuple(name for name in names if name.endswith(f".{self.framework}"))
-        return own or names
+        near = [name for name, lent in self._lent.items() if not lent]
+        if near or not self._lent:
+            own = _wholes(near, self.framework)
+            return own or _wholes(near, "")
+        # Of other generations, the nearest comes first and only the engine's own library lends.
+        return _wholes(list(self._lent), self.framework)[:1]
+
+    @property
+    def borrowed(self) -> bool:
+        """Whether nothing was measured on the device's architecture, so that another generation lends its plans."""
+        return bool(self._lent) and all(self._lent.values())
+
+    @property
+    def _lent(self) -> dict[str, bool]:
+        """Every calibration, and whether it is of another generation."""
+        own = self.device.architecture.split()[0]
+        return {
+            name: device in DEVICES.names and self.device_id in DEVICES.names and architecture(device) != own
+            for name, device in self.chooser.devices.items()
+        }
 
     def time(self, call: KernelCall) -> KernelTime | None:
         """The time of one kernel of ``call`` with a cold cache; ``None`` where no fit is near enough.
@@ -103,6 +118,13 @@ class KernelPrices:
         return KernelTime(seconds.reshape(3, *shape), "; ".join(sources))
 
 
+def _wholes(names: list[str], framework: str) -> tuple[str, ...]:
+    """Names of calibrations without their parts, of one framework if it is named."""
+    # A name is DEVICE.FRAMEWORK[.PART]: the parts of one framework on one device are one calibration to people.
+    found = dict.fromkeys(".".join(name.split(".")[:2]) for name in names)
+    return tuple(name for name in found if not framework or name.endswith(f".{framework}"))
+
+
 def _comparable(value: Numeric) -> object:
     """``value`` as a part of a key."""
     return (value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
@@ -112,15 +134,15 @@ def served(fit: Fitted) -> Fitted | None:
     """``fit`` as it holds inside a serving step; ``None`` for what was measured without graphs.
 
     A benchmark of a product with dynamic scales starts a quantise pass of its own. An engine writes the codes in the
-    norm or the activation before the product, so neither its launch nor its rows nor its bytes come on top.
+    norm or the activation before the product, so that its launch does not come on top. Its rows do: without them the
+    prefills of two closed-loop H100 series of fp8 models come out a tenth to a fifth too fast.
     """
     if fit.family.name.endswith("-eager"):
         return None
     if not set(fit.parameters) >= _QUANTISE:
         return fit
-    alone = {"row_us": _NOTHING, "quantise_fraction": 1 / _NOTHING}
     launch = min(fit.parameters["launch_us"], _PRODUCT_LAUNCH_US)
-    return replace(fit, parameters={**fit.parameters, **alone, "launch_us": launch})
+    return replace(fit, parameters={**fit.parameters, "launch_us": launch})
 
 
 def calibration_of(
@@ -128,8 +150,8 @@ def calibration_of(
 ) -> tuple[str, Calibration, KernelPrices | None]:
     """What ``--calibration`` means on a device under an engine: its name, the class defaults, and the kernel prices.
 
-    :param name: ``auto`` for the fits on this device, or else on its architecture; ``none`` for class defaults alone;
-        a kernel calibration by name or path; or other class defaults by path
+    :param name: ``auto`` for the fits on this device, or else on its architecture, or else what another generation may
+        lend; ``none`` for class defaults alone; a kernel calibration by name or path; or other class defaults by path
     :raises InputError: no such calibration
     """
     if name.endswith((".yaml", ".yml")) and "kinds" in parse_mapping(read_text(Path(name)), name):
@@ -140,7 +162,7 @@ def calibration_of(
         chooser = chooser_of(name)
     defaults = CALIBRATIONS.load(CLASS_DEFAULTS)
     chooser = chooser.changed(served)
-    if not chooser.knows_any:
-        return CLASS_DEFAULTS, defaults, None
     prices = KernelPrices(device_id, device, engine, chooser)
+    if not prices.sources:
+        return CLASS_DEFAULTS, defaults, None
     return " ".join(prices.sources), defaults, prices

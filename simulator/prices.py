@@ -64,7 +64,7 @@ class Prices:
         calibration: Calibration | None,
         levels: tuple[Level, ...] = ("mid",),
         ndim: int = 0,
-        host_launch_s: Sequence[float] = (0.0, 0.0, 0.0),
+        host_launch_s: Sequence[Numeric] = (0.0, 0.0, 0.0),
         kernels: KernelPrices | None = None,
         compute_share: float = 1.0,
         memory_share: float = 1.0,
@@ -82,10 +82,15 @@ class Prices:
         own = calibration is not None and min(compute_share, memory_share) < 1
         self.undivided = Prices(system, calibration, levels, ndim) if own else self
 
-    def _leveled(self, values: Sequence[float]) -> Numeric:
-        """The values of the levels that are priced, of ``values`` at low, mid and high."""
+    def _leveled(self, values: Sequence[Numeric]) -> Numeric:
+        """The values of the levels that are priced, of ``values`` (a number, or one per point) at low, mid and high."""
         chosen = [values[LEVELS.index(level)] for level in self.levels]
-        return chosen[0] if len(chosen) == 1 else np.array(chosen).reshape(self._shape)
+        if len(chosen) == 1:
+            return chosen[0]
+        stacked = np.stack(np.broadcast_arrays(*chosen))
+        # The levels lead, the axes of the points align from the right as everywhere.
+        missing = (1,) * (len(self._shape) - stacked.ndim)
+        return stacked.reshape(len(chosen), *missing, *stacked.shape[1:])
 
     def seconds(self, kind: Kind, t: Term) -> Numeric:
         """Seconds that ``t`` takes alone in a kernel of ``kind``."""
@@ -144,14 +149,14 @@ class Prices:
             "host dram": host.memory_bandwidth_bytes_per_s / sharers,
             "host compute": host.compute_flops_per_s / sharers,
             "ssd": host.ssd_bandwidth_bytes_per_s / sharers,
+            "flash": host.drives.count * host.drives.flash_bandwidth_bytes_per_s / sharers,
+            "drive compute": host.drives.count * host.drives.compute_flops_per_s / sharers,
+            "drive link": host.drives.count * host.drives.link_bandwidth_bytes_per_s / sharers,
             "scale up": device.scale_up.bandwidth_bytes_per_s if device.scale_up else bus,
             "peer": bus,
             "scale out": self._network.bandwidth_bytes_per_s,
         }
 
-            "flash": host.drives.count * host.drives.flash_bandwidth_bytes_per_s / sharers,
-            "drive compute": host.drives.count * host.drives.compute_flops_per_s / sharers,
-            "drive link": host.drives.count * host.drives.link_bandwidth_bytes_per_s / sharers,
     @property
     def _network(self) -> Link:
         return self.system.device.scale_out or self.system.node.network

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
 
-from kvwall.hardware.engine import BytesBand, Engine, FactorBand
+from kvwall.hardware.band import BytesBand, FactorBand
+from kvwall.hardware.engine import Engine
 from kvwall.hardware.errors import InputError
 from kvwall.workloads.model_spec import AttentionGroup, FeedForwardGroup, HeadAttention, LatentAttention, ModelSpec
 

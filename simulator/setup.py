@@ -127,3 +127,8 @@ class Setup:
     def expert_layers(self) -> int:
         """Layers with routed experts."""
         return sum(group.layers for group in self.model.feed_forward if isinstance(group, ExpertFeedForward))
+
+    @property
+    def dense_layers(self) -> int:
+        """Layers without routed experts."""
+        return self.model.layers - self.expert_layers

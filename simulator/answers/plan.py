@@ -12,7 +12,7 @@ from kvwall.simulator.planning.asking import Asked, ask
 from kvwall.simulator.planning.load import counted
 from kvwall.simulator.planning.make import Plan, Progress, make_plan
 from kvwall.simulator.planning.quality_limit import lossy
-from kvwall.simulator.planning.service import FRONT_END_TOKENS_PER_S, TTFT_SPREAD, protocol_of
+from kvwall.simulator.planning.service import FRONT_END_TOKENS_PER_S
 
 #: Candidates listed unless the asker says otherwise; those of the Pareto front are always listed.
 TOP = 10
@@ -194,15 +194,15 @@ def _assumptions(made: Plan) -> tuple[str, ...]:
         for text in made.resolved.assumptions
         if not text.startswith("weights as published")
     ]
-    p = protocol_of(setup.engine.engine, setup.expert_layers > 0)
+    q = setup.engine.serving.queue(setup.expert_layers > 0)
     load = question.load
     return (
         *kept,
         *question.notes,
         f"decode priced at {load.decode_context_tokens:,.0f} cached tokens, memory held for "
         f"{load.complete_context_tokens:,} a sequence",
-        f"TPOT = step + {p.after:g} x others' prefills / output tokens; TTFT = {p.own:g} D + {p.others:g} N D + "
-        f"{p.steps:g} steps + wait, 80 % band x/÷ {TTFT_SPREAD:g}: it depends on how requests arrive",
+        f"TPOT = step + {q.after:g} x others' prefills / output tokens; TTFT = {q.own:g} D + {q.others:g} N D + "
+        f"{q.steps:g} steps + wait, 80 % band x/÷ {q.ttft_spread:g}: it depends on how requests arrive",
         "targets are held against the middle of each band; candidates within 5 % of each other are tied",
         "Pareto axes: tokens per second up, TPOT down, TTFT down",
         *(

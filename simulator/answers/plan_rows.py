@@ -8,7 +8,6 @@ from kvwall.simulator.planning.combinations import Rejected
 from kvwall.simulator.planning.flags import engine_flags, unoffered
 from kvwall.simulator.planning.quality_limit import published
 from kvwall.simulator.planning.question import Question
-from kvwall.simulator.planning.service import TTFT_SPREAD
 from kvwall.simulator.quality import Evidence
 
 #: Kinds of rejections of combinations that fit.
@@ -87,9 +86,10 @@ def candidate_of(chosen: Chosen, question: Question, ranks: set[int]) -> Candida
     tokens = Range(
         low=number(high.tokens_per_s[at]), mid=number(mid.tokens_per_s[at]), high=number(low.tokens_per_s[at])
     )
-    tokens_per_step = setup.speculation.emitted if setup.speculation else 1.0
+    tokens_per_step = setup.emitted
     ttft, step = number(mid.ttft_s[at]), number(row.kernels.step_s[at])
     users = question.load.users
+    spread = setup.engine.serving.queue(setup.expert_layers > 0).ttft_spread
     return Candidate(
         rank=chosen.rank,
         scheme=row.combination.scheme,
@@ -101,7 +101,7 @@ def candidate_of(chosen: Chosen, question: Question, ranks: set[int]) -> Candida
         attn_dp=d.attn_dp,
         batch=batch,
         users=int(number(mid.users[at]) * (1 + 1e-9)) if users is None else users,
-        ttft_s=Range(low=ttft / TTFT_SPREAD, mid=ttft, high=ttft * TTFT_SPREAD),
+        ttft_s=Range(low=ttft / spread, mid=ttft, high=ttft * spread),
         tpot_s=Range(low=number(low.tpot_s[at]), mid=number(mid.tpot_s[at]), high=number(high.tpot_s[at])),
         tokens_per_s=tokens,
         tokens_per_s_per_gpu=Range(low=tokens.low / d.gpus, mid=tokens.mid / d.gpus, high=tokens.high / d.gpus),

@@ -22,14 +22,17 @@ def feed_forward_operators(
     ranks: Numeric,
     ep: int,
     passes: Numeric = 1.0,
+    breadth: float = 1.0,
 ) -> list[Operator]:
     """The feed-forward network of one group of layers, with the experts that ``tokens`` tokens really touch.
 
     Routed tokens spread evenly over experts and ranks (no imbalance).
+
+    :param breadth: experts touched beyond those of one token, over those of independent routing
     """
     if not isinstance(group, ExpertFeedForward):
         return [product(linear, tokens, arithmetic, ranks, passes) for linear in linears]
-    touched = touched_experts(group.experts, group.experts_per_token, tokens / passes) / ep
+    touched = touched_experts(group.experts, group.experts_per_token, tokens / passes, breadth) / ep
     visits = tokens * group.experts_per_token / ep
     operators = []
     for linear in linears:

@@ -12,7 +12,7 @@ from kvwall.simulator.traffic import Numeric, Operator, Symbols, Term, term
 from kvwall.workloads.weight_format import TensorClass, WeightFormat
 
 _REFERENCE = "roofline of a dense product, Williams et al. 2009, doi 10.1145/1498765.1498785"
-_TOUCHED = "expected distinct experts under independent routing: E (1 - (1 - k/E)^T)"
+_TOUCHED = "experts touched: k + b (E (1 - (1 - k/E)^T) - k), b = 1 for independent routing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,10 @@ def _call(linear: Linear, tokens: Numeric, arithmetic: Arithmetic, passes: Numer
     return KernelCall("gemm", dtype, dtype, points, linear.layers * passes)
 
 
-def touched_experts(experts: float, per_token: float, tokens: Numeric) -> Numeric:
-    """Distinct experts that ``tokens`` tokens visit under independent uniform routing: ``E (1 - (1 - k/E)^T)``."""
-    return experts * (1.0 - (1.0 - per_token / experts) ** tokens)
+def touched_experts(experts: float, per_token: float, tokens: Numeric, breadth: float = 1.0) -> Numeric:
+    """Distinct experts that ``tokens`` tokens visit: ``k + b (E (1 - (1 - k/E)^T) - k)``.
+
+    With a breadth ``b`` of 1 routing is independent and uniform; tokens of alike prompts share experts, ``b < 1``.
+    """
+    independent = experts * (1.0 - (1.0 - per_token / experts) ** tokens)
+    return independent if breadth == 1.0 else per_token + breadth * (independent - per_token)

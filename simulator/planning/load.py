@@ -25,6 +25,8 @@ class Load:
     :ivar prefixes: leading prompt tokens that all requests of the class share
     :ivar users: concurrent users; ``None`` when as many as the machine can serve
     :ivar think_s: seconds between an answer and the user's next request
+    :ivar half_written: memory holds sequences of which half the answer is written, as in the steady state of an engine
+        that admits whatever fits and preempts; otherwise each has room for its whole answer
     """
 
     shares: Array
@@ -33,6 +35,7 @@ class Load:
     prefixes: Array
     users: int | None
     think_s: float = 0.0
+    half_written: bool = False
 
     @property
     def output_tokens(self) -> float:
@@ -69,6 +72,11 @@ class Load:
     def complete_context_tokens(self) -> int:
         """Mean tokens cached by a decoding sequence once it is complete: what memory is reserved for."""
         return int(np.ceil(self.decode_shares @ (self.inputs + self.outputs)))
+
+    @property
+    def held_context_tokens(self) -> int:
+        """Mean tokens that memory holds for a decoding sequence."""
+        return int(np.ceil(self.decode_context_tokens)) if self.half_written else self.complete_context_tokens
 
     @property
     def peak_context_tokens(self) -> int:

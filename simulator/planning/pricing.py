@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from kvwall.simulator.capacity import Capacity
-from kvwall.simulator.estimate import Axes, Band, estimate
 from kvwall.simulator.planning.combinations import Combination, Rejected
 from kvwall.simulator.planning.load import Load
+from kvwall.simulator.planning.loop import device_times, host_times, loop_kernels
 from kvwall.simulator.planning.question import Question
-from kvwall.simulator.planning.service import Kernels, Service, protocol_of, serve
-from kvwall.simulator.setup import Setup
+from kvwall.simulator.planning.service import Kernels, Service, serve
+from kvwall.simulator.prices import LEVELS
 from kvwall.simulator.traffic import Array
 
 #: Neighbouring batches of the grid differ by a fifth: finer than any model of the time per token.
@@ -47,7 +47,7 @@ class Priced:
 def priced(combination: Combination, question: Question) -> Priced | Rejected:
     """``combination`` over all batches that fit and that its users can fill, or why none does."""
     setup, load = combination.setup, question.load
-    capacity = Capacity(setup, load.complete_context_tokens)
+    capacity = Capacity(setup, load.held_context_tokens)
     held, longest = _held(capacity, load)
     refusal = _refusal(capacity, load, min(held, longest))
     if refusal is not None:
@@ -55,7 +55,7 @@ def priced(combination: Combination, question: Question) -> Priced | Rejected:
     d = setup.deployment
     unit = d.dp * d.attn_dp
     most = int(min(held, _MOST_SEQUENCES))
-    holds = f"{most * unit:,} sequences of {load.complete_context_tokens:,} tokens fit"
+    holds = f"{most * unit:,} sequences of {load.held_context_tokens:,} tokens fit"
     if setup.max_num_seqs is not None and setup.max_num_seqs < most:
         # The attention groups of a replica are engines of their own, each with a largest batch.
         most = setup.max_num_seqs
@@ -71,7 +71,7 @@ def _held(capacity: Capacity, load: Load) -> tuple[float, float]:
 
     One of them may be a longest request whose prompt is still being prefilled, before a scheme drops any of it.
     """
-    setup, lengths = capacity.setup, (load.complete_context_tokens, load.peak_context_tokens)
+    setup, lengths = capacity.setup, (load.held_context_tokens, load.peak_context_tokens)
     stated = setup.overrides.kv_tokens
     mean, longest = (
         capacity.held_beside_prompt(float(tokens), float(load.peak_context_tokens))
@@ -128,24 +128,14 @@ def _price(combination: Combination, load: Load, per_rank: Array, capacity: Capa
     setup = combination.setup
     d = setup.deployment
     unit = d.dp * d.attn_dp
-    # The first column is one sequence without a context: what a pass costs before any prompt is in it.
-    sequences = np.append(1.0, per_rank) * unit
-    context = np.append(1.0, np.full(per_rank.size, load.decode_context_tokens))
-    generated = np.append(0.0, np.full(per_rank.size, load.decode_generated_tokens))
-    decode = estimate(setup, Axes(sequences, context, generated=generated), keep_lines=False)
-    prefill = estimate(setup, Axes(float(unit), load.inputs, "prefill"), keep_lines=False)
-    experts = setup.expert_layers > 0
-    protocol = protocol_of(setup.engine.engine, experts)
     batch = per_rank * unit
     if load.users is not None:
         batch = np.minimum(batch, load.users)
-    passes = _passes(setup, load)
-    emitted = setup.speculation.emitted if setup.speculation else 1.0
-    served: dict[str, Service] = {}
-    kernels: dict[str, Kernels] = {}
-    for level in ("low", "mid", "high"):
-        kernels[level] = _kernels(decode.step_s, prefill.step_s, level, load, passes, setup)
-        served[level] = serve(kernels[level], per_rank * d.attn_dp, batch, load, protocol, emitted)
+    emitted = setup.emitted
+    queue = setup.engine.serving.queue(setup.expert_layers > 0)
+    times, ideal_s = device_times(setup, load, per_rank)
+    kernels = {level: loop_kernels(setup, load, times[level], host_times(setup, level), per_rank) for level in LEVELS}
+    served = {level: serve(kernels[level], per_rank * d.attn_dp, batch, load, queue, emitted) for level in LEVELS}
     kept = _needed(served["mid"].users, load.users)
     hourly, rate = setup.usd_per_hour, served["mid"].tokens_per_s
     usd = None if hourly is None else hourly / 3600 / rate * 1e6 / setup.paid_utilization
@@ -155,32 +145,11 @@ def _price(combination: Combination, load: Load, per_rank: Array, capacity: Capa
         _cut(served["low"], kept),
         _cut(served["mid"], kept),
         _cut(served["high"], kept),
-        Kernels(kernels["mid"].step_s[kept], *_scalars(kernels["mid"])),
-        np.broadcast_to(np.asarray(decode.ideal_s), sequences.shape)[1:][kept],
+        _cut_kernels(kernels["mid"], kept),
+        ideal_s[kept],
         capacity,
         None if usd is None else usd[kept],
     )
-
-
-def _scalars(kernels: Kernels) -> tuple[float, float, float]:
-    return kernels.prefill_s, kernels.added_s, kernels.occupied_s
-
-
-def _passes(setup: Setup, load: Load) -> Array:
-    """Passes of the engine that the prefill of each class takes."""
-    tokens = np.maximum(1.0, load.inputs - load.prefixes) * setup.deployment.attn_dp
-    return np.maximum(1.0, np.ceil(tokens / setup.batched_tokens))
-
-
-def _kernels(step: Band, prefill: Band, level: str, load: Load, passes: Array, setup: Setup) -> Kernels:
-    """Kernel times at one end of the band, prefills averaged over the requests."""
-    steps = np.broadcast_to(np.asarray(getattr(step, level)), np.shape(step.mid))
-    whole = np.broadcast_to(np.asarray(getattr(prefill, level)), load.inputs.shape)
-    # A chunk rides in a step that reads the weights and launches its kernels anyway.
-    added = np.maximum(0.0, whole - passes * steps[0])
-    mean_added = float(load.shares @ added)
-    d = setup.deployment
-    return Kernels(steps[1:], float(load.shares @ whole), mean_added, mean_added / (d.pp * d.attn_dp))
 
 
 def _needed(served_users: Array, users: int | None) -> Array:
@@ -197,3 +166,7 @@ def _cut(service: Service, kept: Array) -> Service:
     return Service(
         s.tpot_s[kept], s.ttft_s[kept], s.response_s[kept], s.wait_s[kept], s.tokens_per_s[kept], s.users[kept]
     )
+
+
+def _cut_kernels(kernels: Kernels, kept: Array) -> Kernels:
+    return Kernels(kernels.step_s[kept], kernels.prefill_s, kernels.added_s[kept], kernels.occupied_s[kept])

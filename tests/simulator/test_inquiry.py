@@ -60,6 +60,7 @@ def test_everything_that_was_not_said_is_told() -> None:
         "weights as published: bf16",
         "kernels calibrated by h100-sxm5-80gb.vllm; what they do not know by documented class defaults",
         "price 3.99 USD per GPU-hour, as of 2026-11-09",
+        "host time and queue of the engine by vllm.llama-3.1-70b, fitted to served points",
     )
 
 

@@ -5,11 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kvwall.hardware.serving_constants import Queue
 from kvwall.simulator.answers.plan import plan
 from kvwall.simulator.planning.load import Load
-from kvwall.simulator.planning.service import Kernels, Protocol, serve
+from kvwall.simulator.planning.service import Kernels, serve
 
-PLAIN = Protocol(own=1.0, others=0.0, steps=0.0, after=1.0)
+
+def queue(own=1.0, others=0.0, steps=0.0, after=1.0, slot=0.0):
+    return Queue(
+        own=own, others=others, steps=steps, slot=slot, after=after, tpot_spread=1, ttft_spread=1, source="a test"
+    )
+
+
+PLAIN = queue()
 
 
 def load(users=None, think_s=0.0, outputs=(100.0,), inputs=(1000.0,), shares=(1.0,), prefixes=None):
@@ -18,38 +26,56 @@ def load(users=None, think_s=0.0, outputs=(100.0,), inputs=(1000.0,), shares=(1.
 
 
 def kernels(step_s=0.01, prefill_s=0.2, added_s=0.1, occupied_s=0.1, points=1):
-    return Kernels(np.full(points, step_s), prefill_s, added_s, occupied_s)
+    return Kernels(np.full(points, step_s), prefill_s, np.full(points, added_s), np.full(points, occupied_s))
 
 
 def at(n, **asked):
-    protocol = asked.pop("protocol", PLAIN)
+    waits = asked.pop("waits", PLAIN)
+    times = asked.pop("times", kernels())
     emitted = asked.pop("tokens_per_step", 1.0)
-    return serve(kernels(), np.array([n]), np.array([n]), load(**asked), protocol, emitted)
+    return serve(times, np.array([n]), np.array([n]), load(**asked), waits, emitted)
 
 
-def test_tpot_is_the_step_and_one_prefill_of_every_request_per_answer():
-    # 10 ms, and 20 requests that each prefill 0.1 s per 100 tokens: 20 x 0.1 / 100 = 20 ms.
-    assert at(20.0).tpot_s[0] == pytest.approx(0.030)
+def test_tpot_is_the_step_and_the_prefills_of_those_who_decode():
+    # A request decodes for 100 x s and prefills for w = 0.1 + 0.01 s: 100 x^2 + (0.11 - 1 - 20 x 0.1) x - 0.01 x 0.11
+    # = 0, x = (2.89 + sqrt(2.89^2 + 0.44)) / 200 = 29.275 ms: 10 ms, and 20 ms of which 96.4 % decode beside it.
+    assert at(20.0).tpot_s[0] == pytest.approx((2.89 + np.sqrt(2.89**2 + 0.44)) / 200)
+    assert at(20.0).tpot_s[0] == pytest.approx(0.01 + 0.02 * 2.9275 / (2.9275 + 0.11), rel=1e-3)
+
+
+def test_nothing_is_added_where_prefills_cost_nothing():
+    free = kernels(prefill_s=0.0, added_s=0.0, occupied_s=0.0)
+    assert at(20.0, times=free).tpot_s[0] == pytest.approx(0.01)
 
 
 def test_a_draft_divides_the_step_alone():
-    assert at(20.0, tokens_per_step=2.0).tpot_s[0] == pytest.approx(0.025)
+    # Without prefills two tokens a step halve the time per token.
+    free = kernels(prefill_s=0.0, added_s=0.0, occupied_s=0.0)
+    assert at(20.0, times=free, tokens_per_step=2.0).tpot_s[0] == pytest.approx(0.005)
+    # What prefills add is not halved: 100 x^2 + (0.11 - 0.5 - 2) x - 0.005 x 0.11 = 0.
+    assert at(20.0, tokens_per_step=2.0).tpot_s[0] == pytest.approx((2.39 + np.sqrt(2.39**2 + 0.22)) / 200)
 
 
 def test_ttft_is_never_below_the_own_prefill():
     assert at(1.0).ttft_s[0] == pytest.approx(0.2)
-    busy = Protocol(own=2.0, others=0.1, steps=3.0, after=1.0)
     # 2 x 0.1 + 0.1 x 20 x 0.1 + 3 x 0.01 = 0.43 s.
-    assert at(20.0, protocol=busy).ttft_s[0] == pytest.approx(0.43)
+    assert at(20.0, waits=queue(own=2.0, others=0.1, steps=3.0)).ttft_s[0] == pytest.approx(0.43)
+
+
+def test_a_request_may_wait_for_its_slot():
+    # Twenty answers of 100 tokens at 10 ms: one ends every 50 ms, and a request waits for half of that.
+    free = kernels(prefill_s=0.0, added_s=0.0, occupied_s=0.0)
+    assert at(20.0, times=free, waits=queue(slot=0.5)).ttft_s[0] == pytest.approx(0.025)
 
 
 def test_users_beyond_the_batch_wait_for_whole_rounds():
-    # One answer takes 0.2 + 100 x 0.03 = 3.2 s; 60 users on 20 places wait two rounds.
-    found = at(20.0, users=60)
-    assert found.wait_s[0] == pytest.approx(2 * 3.2)
-    assert found.ttft_s[0] == pytest.approx(0.2 + 6.4)
-    # The machine is as busy as with 20 users: 20 x 100 / 3.2.
-    assert found.tokens_per_s[0] == pytest.approx(625.0)
+    # One answer takes 0.2 s, then 100 tokens of 10 ms (prefills are free here) = 1.2 s; 60 users on 20 places wait two
+    # rounds.
+    found = at(20.0, users=60, times=kernels(added_s=0.0, occupied_s=0.0))
+    assert found.wait_s[0] == pytest.approx(2 * 1.2)
+    assert found.ttft_s[0] == pytest.approx(0.2 + 2.4)
+    # The machine is as busy as with 20 users: 20 x 100 / 1.2.
+    assert found.tokens_per_s[0] == pytest.approx(2000 / 1.2)
 
 
 def test_nobody_waits_where_the_places_are_as_many_as_the_users():
@@ -59,11 +85,11 @@ def test_nobody_waits_where_the_places_are_as_many_as_the_users():
 
 
 def test_users_who_think_leave_places_free():
-    # 3.2 s of answer and 3.2 s of thought: 20 places serve 40 users without a wait.
-    found = at(20.0, users=40, think_s=3.2)
+    # 1.2 s of answer and 1.2 s of thought: 20 places serve 40 users without a wait.
+    found = at(20.0, users=40, think_s=1.2, times=kernels(added_s=0.0, occupied_s=0.0))
     assert found.users[0] == pytest.approx(40.0)
     assert found.wait_s[0] == 0.0
-    assert found.tokens_per_s[0] == pytest.approx(625.0)
+    assert found.tokens_per_s[0] == pytest.approx(2000 / 1.2)
 
 
 def test_throughput_never_exceeds_what_prefills_and_steps_allow():

@@ -39,11 +39,28 @@ def test_concurrency_goes_before_a_batch_per_rank(tmp_path: Path) -> None:
     assert stated == batch != small
 
 
-def test_ttft_has_a_band_of_a_factor_of_three(tmp_path: Path) -> None:
-    found = _served(tmp_path, "llama-3.1-8b,h100,1,8,1024,256,bf16,,vllm,ttft_ms,mode=agg")
-    assert found.high[0] >= 3 * found.predicted[0]
-    assert found.low[0] <= found.predicted[0] / 3
+def test_an_engine_that_was_never_calibrated_has_wide_bands(tmp_path: Path) -> None:
+    row = "llama-3.1-8b,h100,1,8,1024,256,bf16,,vllm,{},mode=agg"
+    found = _served(tmp_path, row.format("ttft_ms"), row.format("tpot_ms"))
+    assert found.high / found.predicted == pytest.approx([3.0, 1.2])
+    assert found.predicted / found.low == pytest.approx([3.0, 1.2])
     assert "TTFT depends on how requests arrive: within a factor of 3" in found.note[0]
+
+
+def test_lengths_may_be_drawn_shorter_than_stated(tmp_path: Path) -> None:
+    row = "qwen3-32b,h100,2,16,{},{},bf16,,vllm,tpot_ms,{}"
+    rows = (row.format(1000, 500, "length_ratio=0.9"), row.format(900, 450, ""), row.format(1000, 500, ""))
+    drawn, short, stated = _served(tmp_path, *rows).predicted
+    assert drawn == short != stated
+
+
+def test_tensorrt_llm_keeps_an_fp8_cache_beside_fp8_weights_with_scales_per_tensor(tmp_path: Path) -> None:
+    row = "qwen3-32b,h100,2,64,4096,256,{},{},trtllm 1.0.0rc3,tpot_ms,{}"
+    rows = (row.format("fp8", "", ""), row.format("fp8", "fp8", ""), row.format("fp8", "bf16", ""),
+            row.format("fp8", "", "gemm=fp8_block"), row.format("fp8_block", "bf16", ""))  # fmt: skip
+    implied, stated, wide, block, wide_block = _served(tmp_path, *rows).predicted
+    assert implied == stated < wide
+    assert block == wide_block
 
 
 def test_requests_that_do_not_fit_wait_and_the_row_says_so(tmp_path: Path) -> None:
@@ -69,6 +86,10 @@ def test_experts_counted_over_all_groups_are_those_of_one(tmp_path: Path) -> Non
         ("llama-3.1-8b,h100,1,2.5,8,8,,,vllm,tpot_ms,", "concurrency '2.5' is not a whole number from 1"),
         ("llama-3.1-8b,h100,1,1,,8,,,vllm,tpot_ms,", "input_len is missing"),
         (",h100,1,1,8,8,,,vllm,tpot_ms,", "no model is named"),
+        (
+            "llama-3.1-8b,h100,1,1,8,8,,,vllm,tpot_ms,length_ratio=2",
+            "length_ratio '2' is not a number above 0 and at most 1",
+        ),
         ("llama-3.1-8c,h100,1,1,8,8,,,vllm,tpot_ms,", "unknown model 'llama-3.1-8c'; did you mean 'llama-3.1-8b'?"),
         ("llama-3.1-8b,h1x,1,1,8,8,,,vllm,tpot_ms,", "unknown gpu 'h1x'"),
         ("llama-3.1-8b,h100,1,1,8,8,,,vlm,tpot_ms,", "unknown engine 'vlm'; did you mean 'vllm'?"),
