@@ -12,14 +12,18 @@ from rich.padding import Padding
 from rich.text import Text
 
 from kvwall.hardware.errors import InputError
+from kvwall.simulator.answers.predict import is_serving
 from kvwall.simulator.cli.options import Json
 from kvwall.simulator.cli.output import emit, table
 from kvwall.simulator.cli.progress import progress_of
+from kvwall.simulator.predicting.table import read_table
 from kvwall.validate.audit import AuditAnswer, run_audit
 from kvwall.validate.audit_tables import PROSE, markdown, sections
 from kvwall.validate.calibrate import CalibrateAnswer, FittedRow, calibrate_points
 from kvwall.validate.calibration_documents import calibrations, unheard_of, write
 from kvwall.validate.point_table import point_table, read_points
+from kvwall.validate.serving_calibrate import calibrate_serving
+from kvwall.validate.serving_calibrate import render as render_serving
 
 
 def audit(
@@ -54,11 +58,14 @@ def calibrate(
     output: Annotated[Path, typer.Option("-o", "--output", help="NAME.yaml to write", show_default=False)],
     json: Json = False,
 ) -> None:
-    """Fit kernel models to measured times, and tell the error on shapes that a fit has not seen."""
+    """Fit kernel models to measured times, or an engine's host time and queue to a serving table; tell unseen errors."""
     if output.suffix not in (".yaml", ".yml"):
         raise InputError(f"-o {output}: a calibration ends in .yaml")
     if output.is_dir() or not output.parent.is_dir():
         raise InputError(f"-o {output}: {'is a folder' if output.is_dir() else 'its folder does not exist'}")
+    if points.is_file() and is_serving(serving := read_table(points)):
+        emit(calibrate_serving(serving, output, date.today().isoformat()), json, render_serving)
+        return
     found = point_table(read_points(points))
     made = calibrate_points(found, date.today().isoformat(), progress_of("kernel models fitted"))
     written = write(calibrations(made, output, f"fitted to {points.name}"))
