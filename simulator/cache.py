@@ -139,6 +139,7 @@ class CacheGroup:
     :ivar tensors: what each of them keeps
     :ivar attended: tokens that one new query attends to
     :ivar reads_known: which tokens a step reads is known before its query exists, so that a copy may be prefetched
+    :ivar shared_reads: one read of shared tokens serves several sequences, which no plain kernel does
     :ivar window: tokens that the architecture lets a layer see, if it is bounded
     :ivar q_heads: query heads
     :ivar kv_heads: key and value heads of the architecture
@@ -167,6 +168,7 @@ class CacheGroup:
     indexer: tuple[float, int] = (0.0, 0)
     index_top_k: int | None = None
     prefill_share: float = 1.0
+    shared_reads: bool = False
 
     def stored_bytes(self, place: Place | None = None) -> Numeric:
         """Bytes of one sequence in all layers of the group, on an unsplit model."""

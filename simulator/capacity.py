@@ -16,6 +16,9 @@ from kvwall.simulator.sequence_memory import SequenceMemory
 from kvwall.simulator.traffic import Array, Numeric
 from kvwall.simulator.weights_memory import RankWeights, rank_weights
 
+#: Sequences that share are counted by following lines: so many of them, up to so many sequences.
+_MOST_LINES, _MOST_SEQUENCES = 16, 1e9
+
 
 @dataclass(frozen=True)
 class Count:
@@ -133,11 +136,22 @@ class Capacity(SequenceMemory):
         return self.token_pool(self.kv.mid) * (1 + (self.setup.engine.state_pool_ratio if self.state_bytes else 0.0))
 
     def _held_in(self, room_bytes: float, context: Numeric, place: Place, states: float = 0.0) -> Array:
-        """``(room - shared) / private``: a shared prefix is paid once, told apart by the bytes of one and of two."""
-        one = self.sequence_bytes(context, place=place)
-        two = 2.0 * self.sequence_bytes(context, sequences=2.0, place=place)
-        each, shared = two - one - states, 2.0 * one - two
-        return np.asarray(np.where(each > 0, np.maximum(0.0, room_bytes - shared) / np.maximum(each, 1e-9), np.inf))
+        """``(room - shared) / private``: a shared prefix is paid once, told apart by the bytes of one and of two.
+
+        Where only so many sequences share (a tree, the prompts of a document), the line through two further numbers of
+        sequences is followed instead, until they stay.
+        """
+        held: Numeric = 1.0
+        for _ in range(_MOST_LINES):
+            one = held * self.sequence_bytes(context, sequences=held, place=place)
+            two = (held + 1.0) * self.sequence_bytes(context, sequences=held + 1.0, place=place)
+            each, shared = two - one - states, (held + 1.0) * one - held * two
+            room = np.maximum(0.0, room_bytes - shared) / np.maximum(each, 1e-9)
+            found = np.asarray(np.where(each > 0, room, np.inf))
+            last, held = held, np.clip(found, 1.0, _MOST_SEQUENCES)
+            if np.all(shared <= 1e-9 * one) or np.allclose(held, last, rtol=1e-9):
+                break
+        return found
 
     @cached_property
     def _rooms(self) -> dict[Place, float]:

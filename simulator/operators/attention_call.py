@@ -18,7 +18,7 @@ _KV_DTYPES = {16.0: "bf16", 8.0: "fp8"}
 def attention_call(group: CacheGroup, cache: Cache, split: Split) -> KernelCall | None:
     """The attention of ``group`` as one kernel a layer; ``None`` where a scheme makes it another kernel."""
     kv_dtype = _kv_dtype(group)
-    plain = group.reads_known and not any(index == group.index for index, _ in cache.fused)
+    plain = group.reads_known and not group.shared_reads and not any(index == group.index for index, _ in cache.fused)
     plain = plain and bool(np.all(cache.execution.computed_share == 1.0))
     if kv_dtype is None or not plain or group.prefill_share < 1 or split.dcp > 1 or group.indexer[0]:
         return None
@@ -62,4 +62,4 @@ def plain_group(group: CacheGroup) -> CacheGroup:
             Tensor("key", group.kv_heads, group.head_dim, (segment,)),
             Tensor("value", group.kv_heads, group.value_dim, (segment,)),
         )
-    return replace(group, tensors=tensors, reads_known=True)
+    return replace(group, tensors=tensors, reads_known=True, shared_reads=False, prefill_share=1.0)

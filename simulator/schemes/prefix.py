@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from kvwall.simulator.cache import CONTENT_ROLES, Axis, Cache, CacheGroup, Segment, Tensor
+from kvwall.simulator.cache import CONTENT_ROLES, Axis, Cache, CacheGroup, Tensor
 from kvwall.simulator.scheme import Scheme, forbid_no_tokens
+from kvwall.simulator.sharing import cascaded, share_oldest
 from kvwall.workloads.model_spec import ModelSpec
 
 
@@ -56,22 +57,11 @@ class Prefix(Scheme):
             if evicted:
                 whole = replace(tensor.segments[0], label="shared prefix", stored=hit / cache.resident, read=nothing)
                 return replace(tensor, segments=(whole, *tensor.segments))
-            left = hit
-            segments: list[Segment] = []
-            for segment in tensor.segments:
-                common = np.minimum(left, segment.stored)
-                left = left - common
-                # What a step reads falls on the two parts by their size.
-                read = segment.read * np.divide(
-                    common, segment.stored, out=np.zeros_like(common + segment.stored), where=segment.stored > 0
-                )
-                once = common / cache.resident
-                read_once = read / cache.batch if self.cascade else read
-                segments.append(replace(segment, label="shared prefix", stored=once, read=read_once))
-                segments.append(replace(segment, stored=segment.stored - common, read=segment.read - read))
-            return replace(tensor, segments=tuple(segments))
+            return share_oldest(tensor, hit, cache.resident, cache.batch if self.cascade else 1.0)
 
         shared = replace(cache.map_tensors(share, CONTENT_ROLES), shared_prefix=hit)
+        if self.cascade:
+            shared = cascaded(shared, self.name)
         if cache.prefill:
             shared = replace(shared, query_tokens=np.minimum(cache.query_tokens, cache.context - hit))
         return shared
