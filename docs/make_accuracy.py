@@ -1,4 +1,4 @@
-"""Writes docs/accuracy.md: predictions held against public measurements, beside what was aimed at and two baselines.
+"""Writes docs/accuracy.md: predictions held against public measurements, beside what was aimed at and three baselines.
 
 Run it from the root of the repository: ``python docs/make_accuracy.py DATA``, with the kernel tables (the columns of
 ``kvwall predict``) in ``DATA/kernels`` and the serving table in ``DATA/endtoend.csv``.
@@ -14,25 +14,25 @@ from pathlib import Path
 import numpy as np
 from accuracy_beyond import beyond_parts, goal_rows, goals
 from accuracy_cells import pair, spread, table
+from accuracy_serving import serving_parts
 from numpy.typing import NDArray
 
 from kvwall.simulator.answers.agree import agree_table
 from kvwall.simulator.answers.predict import predicted_table
 from kvwall.simulator.predicting.agreement import Agreement, agreement, regimes
-from kvwall.simulator.predicting.choosing import Fitted
-from kvwall.simulator.predicting.fits import shipped
-from kvwall.simulator.predicting.folds import out_of_fold_s
+from kvwall.simulator.predicting.fits import chooser_of, shipped
+from kvwall.simulator.predicting.prediction import Prediction, predict_kernels
 from kvwall.simulator.predicting.table import Table, read_table
 from kvwall.validate.baselines import launch_and_two, one_efficiency
 from kvwall.validate.point_table import Sample, point_table, read_points
+from kvwall.validate.trees import boosted_trees
 
 ROOT = Path(__file__).resolve().parent.parent
-BAND = 1.2816
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A kernel model on the points it was fitted to, each predicted by a fit that has not seen its shape."""
+    """A kernel model on its points, each predicted by the fit of its release that has not seen its shape."""
 
     sample: Sample
     seconds: NDArray[np.float64]
@@ -40,16 +40,14 @@ class Scored:
     by_regime: tuple[Agreement | None, ...]
     one: Agreement
     two: Agreement
+    trees: Agreement
 
 
-def scored(sample: Sample, fit: Fitted) -> Scored:
-    """``sample`` under ``fit`` and under both baselines."""
+def scored(sample: Sample, made: Prediction) -> Scored:
+    """``sample`` under what was ``made`` of the whole table, and under the three baselines."""
     measured = sample.latency_s
-    seconds = out_of_fold_s(fit.family, fit.folds, sample.points, sample.machine)
-    ideal = np.maximum(sample.memory_s, sample.other_s)
-    inside = regimes(ideal * 1e6)
-    wide = np.exp(BAND * np.select(list(inside.values()), list(fit.residual)))
-    low, high = seconds / wide, seconds * wide
+    seconds, low, high = (column[sample.rows] * 1e-6 for column in (made.predicted_us, made.low_us, made.high_us))
+    inside = regimes(made.ideal_us[sample.rows])
 
     def of(rows: NDArray[np.bool_]) -> Agreement | None:
         return agreement(seconds[rows], measured[rows], low[rows], high[rows])
@@ -61,6 +59,7 @@ def scored(sample: Sample, fit: Fitted) -> Scored:
         tuple(of(rows) for rows in inside.values()),
         _known(agreement(one_efficiency(sample), measured, measured, measured)),
         _known(agreement(launch_and_two(sample), measured, measured, measured)),
+        _known(agreement(boosted_trees(sample), measured, measured, measured)),
     )
 
 
@@ -70,14 +69,12 @@ def _known(found: Agreement | None) -> Agreement:
     return found
 
 
-def all_scored(samples: tuple[Sample, ...]) -> list[Scored]:
+def all_scored(points: Table, samples: tuple[Sample, ...]) -> list[Scored]:
     """Every one of ``samples`` that a calibration of its own device and framework keeps folds for."""
-    fits = {(fit.device, fit.framework, fit.family.name): fit for fit in shipped() if fit.folds}
-    found = []
-    for sample in samples:
-        fit = fits.get((sample.device, sample.framework, sample.family.name))
-        if fit is not None:
-            found.append(scored(sample, fit))
+    known = {(fit.device, fit.framework, fit.family.name) for fit in shipped() if fit.folds}
+    made = predict_kernels(points, chooser_of(None, out_of_fold=True))
+    own = (sample for sample in samples if (sample.device, sample.framework, sample.family.name) in known)
+    found = [scored(sample, made) for sample in own]
     return sorted(found, key=lambda one: (one.sample.family.kernel, one.sample.device, one.sample.framework))
 
 
@@ -87,7 +84,7 @@ def kernel_rows(found: list[Scored]) -> Iterable[Sequence[str]]:
         s, m = one.sample, one.model
         yield (
             s.family.name, s.device, s.framework, f"{m.n:,}", spread(m), f"{m.bias * 100:+.1f}",
-            f"{m.inside_band * 100:.0f}", *(pair(regime) for regime in one.by_regime), pair(one.two), pair(one.one),
+            f"{m.inside_band * 100:.0f}", *(pair(regime) for regime in one.by_regime), pair(one.two), pair(one.one), pair(one.trees),
         )  # fmt: skip
 
 
@@ -126,24 +123,14 @@ def borrowed_rows(points: Table) -> Iterable[Sequence[str]]:
             )  # fmt: skip
 
 
-def serving_rows(path: Path) -> Iterable[Sequence[str]]:
-    """TPOT and TTFT by model, engine and metric."""
-    for group in agree_table(read_table(path), ("metric", "model", "engine")).groups:
-        metric, model, engine = group.group.values()
-        yield (
-            metric, model.rpartition("/")[2], engine.replace(" nan", ""), f"{group.n}", pair(group),
-            f"{group.bias * 100:+.0f}", f"{group.inside_band * 100:.0f}",
-        )  # fmt: skip
-
-
 def page(data: Path) -> str:
     """The whole page."""
     points = read_points(data / "kernels")
     samples = point_table(points).samples
-    found, aims = all_scored(samples), goals(ROOT / "docs" / "accuracy_goals.yaml")
+    found, aims = all_scored(points, samples), goals(ROOT / "docs" / "accuracy_goals.yaml")
     text = (ROOT / "docs" / "accuracy_text.md").read_text(encoding="utf-8")
     head = ("kernel model", "device", "framework", "n", "all", "bias", "in band", "< 10 us", "10-100 us", "> 100 us",
-            "launch + 2", "1 efficiency")  # fmt: skip
+            "launch + 2", "1 efficiency", "boosted trees")  # fmt: skip
     parts = {
         "KERNELS": table(head, kernel_rows(found)),
         "GOALS": table(("kernel model", "device", "framework", "start", "aim", "reached", "kept"),
@@ -152,8 +139,7 @@ def page(data: Path) -> str:
                           coverage_rows(data / "kernels")),
         "BORROWED": table(("gpu", "framework", "kernel", "numbers of", "n", "median / p90 %", "bias %", "in band %"),
                           borrowed_rows(points)),
-        "SERVING": table(("metric", "model", "engine", "n", "median / p90 %", "bias %", "in band %"),
-                         serving_rows(data / "endtoend.csv")),
+        **serving_parts(data / "endtoend.csv"),
         **beyond_parts(points, samples, aims),
     }  # fmt: skip
     for name, made in parts.items():

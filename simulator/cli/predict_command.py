@@ -34,7 +34,12 @@ def command(
     calibration: Calibration = None,
     json: Json = False,
 ) -> None:
-    """Predict the time of every row of a kernel table, or TPOT and TTFT of a serving table."""
+    """Predict the time of every row of a kernel table, or TPOT and TTFT of a serving table.
+
+    A serving table has the columns model, gpu, tp, concurrency (or batch), input_len, output_len, engine and metric
+    (tpot_ms, ttft_ms); and may have weight_dtype, kv_dtype, scheme, pp, attn_dp, moe_ep, memory_utilization and
+    length_ratio (mean length drawn over the one stated), as columns or as KEY=VALUE; in extra.
+    """
     if output is not None and output.is_dir():
         raise InputError(f"-o {output}: is a folder, expected the name of a file")
     made = predicted_table(read_table(points), calibration, progress_of("rows predicted"))
