@@ -1,4 +1,4 @@
-"""The part of docs/accuracy.md on serving: TPOT and TTFT by fits that have not seen the set-up, or the series at all."""
+"""The part of docs/accuracy.md on serving: TPOT and TTFT of set-ups, and of whole series, that a fit has not seen."""
 
 from __future__ import annotations
 

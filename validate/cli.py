@@ -58,7 +58,7 @@ def calibrate(
     output: Annotated[Path, typer.Option("-o", "--output", help="NAME.yaml to write", show_default=False)],
     json: Json = False,
 ) -> None:
-    """Fit kernel models to measured times, or an engine's host time and queue to a serving table; tell unseen errors."""
+    """Fit kernel models, or from a serving table an engine's host time, and tell the error on what no fit has seen."""
     if output.suffix not in (".yaml", ".yml"):
         raise InputError(f"-o {output}: a calibration ends in .yaml")
     if output.is_dir() or not output.parent.is_dir():

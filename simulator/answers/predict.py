@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from kvwall.hardware.errors import InputError
 from kvwall.simulator.answers.base import Answer, Part
+from kvwall.simulator.engine_constants import named_calibration
 from kvwall.simulator.predicting.choosing import Chooser
 from kvwall.simulator.predicting.fits import chooser_of
 from kvwall.simulator.predicting.prediction import Prediction, Progress, predict_kernels
@@ -96,6 +98,8 @@ def predicted_table(table: Table, calibration: str | None = None, progress: Prog
     if is_serving(table):
         return _serving(table, predict_serving(table, calibration, progress))
     require_columns(table, ("kernel", "gpu"))
+    if calibration is not None and named_calibration(calibration) is not None:
+        raise InputError(f"--calibration {calibration}: is of an engine, and {table.where} holds kernels alone")
     return kernel_table(table, chooser_of(calibration), progress)
 
 
