@@ -158,7 +158,7 @@ def rank_step(setup: Setup, axes: Axes) -> tuple[Cache, StepShape]:
     context = np.asarray(axes.context, dtype=np.float64)
     query = axes.query_tokens
     if query is None:
-        query = context if prefill else np.float64(1.0 + (setup.speculation.tokens if setup.speculation else 0))
+        query = context if prefill else np.float64(1.0 + (setup.speculation.verified if setup.speculation else 0))
     dense = dense_cache(
         setup.model,
         resident / microbatches,

@@ -217,9 +217,9 @@ def _assumptions(inquiry: Inquiry, setup: Setup, phase: Phase) -> tuple[str, ...
         made.append("uncalibrated: efficiencies are documented class defaults, not a fit")
     if setup.speculation is not None:
         draft = setup.speculation
-        made.append(
-            f"{draft.drafter} drafts {draft.tokens}, accepted {draft.acceptance:g} each: {draft.emitted:.2f} a step"
-        )
+        tree = "" if draft.nodes is None else f" in a row from a tree of {draft.nodes}"
+        chance = f"accepted {draft.acceptance:g} each: {draft.emitted:.2f} a step"
+        made.append(f"{draft.drafter} drafts {draft.tokens}{tree}, {chance}")
     if device.single_source:
         made.append(f"{device.name}: figures from a single public source")
     if inquiry.price_usd_per_gpu_hour is None and device.price is not None:

@@ -75,11 +75,6 @@ class Scheme(Document):
         return None if self.drops_after_prompt else self
 
     @property
-    def emitted(self) -> float:
-        """Tokens that a decode step is expected to generate per sequence; more than one where drafts are verified."""
-        return 1.0
-
-    @property
     def stage(self) -> int:
         """When the rewrite happens, by the first axis it shrinks."""
         return min((AXIS_ORDER.index(axis) for axis in self.shrinks), default=0)

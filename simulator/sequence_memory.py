@@ -47,7 +47,12 @@ class SequenceMemory:
         return Paging(block, extra, pages, engine.window_spare_blocks)
 
     def sequence_bytes(
-        self, context: Numeric, paging: Paging | None = None, sequences: Numeric = 1.0, place: Place = "hbm"
+        self,
+        context: Numeric,
+        paging: Paging | None = None,
+        sequences: Numeric = 1.0,
+        place: Place = "hbm",
+        verifying: bool = True,
     ) -> Array:
         """Memory in ``place`` of one of ``sequences`` requests of ``context`` tokens, on the fullest rank, in blocks.
 
@@ -55,29 +60,34 @@ class SequenceMemory:
         :param paging: blocks to round to; the engine's unless given
         :param sequences: sequences on the rank, over which a shared prefix is spread
         :param place: device memory unless given
+        :param verifying: with the slots of drafted tokens, their logits and the mask of their tree
         """
         s = self.setup
-        cache = kept_cache(s.model, s.stack, sequences, context, paging or self.paging)
+        draft = s.speculation if verifying else None
+        tokens = context + draft.verified if draft else context
+        cache = kept_cache(s.model, s.stack, sequences, tokens, paging or self.paging)
         total: Numeric = np.zeros(np.shape(context))
         for group in cache.groups:
             for tensor in group.tensors:
                 share = tensor.share(s.deployment.attention_tp) / (1 if tensor.divisible else s.deployment.dcp)
                 total = total + group.layers * share * tensor.stored_bytes(place)
         staged = total * stage_share(s.model.layers, s.deployment.pp)
-        return np.asarray(s.model.guidance * (staged + (cache.workspace if place == "hbm" else 0.0)))
+        beside = cache.workspace + (draft.workspace_bytes(s.model.vocab_size / s.deployment.tp) if draft else 0.0)
+        return np.asarray(s.model.guidance * (staged + (beside if place == "hbm" else 0.0)))
 
     @cached_property
     def bytes_per_token(self) -> float:
         """Marginal bytes of one more token of a long sequence on the fullest rank."""
         exact = Paging(1, self.paging.window_extra_tokens, self.paging.state_pages)
-        near, further = (self.sequence_bytes(far, exact) for far in (_FAR_TOKENS, _FAR_TOKENS + _STEP_TOKENS))
+        ends = (_FAR_TOKENS, _FAR_TOKENS + _STEP_TOKENS)
+        near, further = (self.sequence_bytes(far, exact, verifying=False) for far in ends)
         return float((further - near) / _STEP_TOKENS)
 
     @cached_property
     def bytes_per_sequence(self) -> float:
         """Bytes of a long sequence that do not depend on its length: windows, residuals, states."""
         exact = Paging(1, self.paging.window_extra_tokens, self.paging.state_pages)
-        constant = float(self.sequence_bytes(_FAR_TOKENS, exact)) - self.bytes_per_token * _FAR_TOKENS
+        constant = float(self.sequence_bytes(_FAR_TOKENS, exact, verifying=False)) - self.bytes_per_token * _FAR_TOKENS
         return max(0.0, constant)
 
     @cached_property

@@ -79,7 +79,7 @@ class Setup:
     @property
     def emitted(self) -> float:
         """Tokens that a decode step is expected to generate per sequence."""
-        return self.stack.emitted * (self.speculation.emitted if self.speculation else 1.0)
+        return self.speculation.emitted if self.speculation else 1.0
 
     @cached_property
     def memory_bytes(self) -> float:

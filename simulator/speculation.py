@@ -21,25 +21,44 @@ Drafter = Literal["mtp", "eagle", "ngram"]
 
 _LEVIATHAN = "Leviathan et al. 2023, arXiv 2211.17192, equation 1"
 _EXAMPLE = "mtp:tokens=3,acceptance=0.8"
-_DEFAULTS = {"tokens": "1", "acceptance": "0.7"}
+_DEFAULTS = {"tokens": "1", "acceptance": "0.7", "nodes": ""}
+_MOST_NODES = 4096
 
 
 @dataclass(frozen=True)
 class Speculation:
-    """A draft of ``tokens`` tokens a step, each accepted with probability ``acceptance``.
+    """A draft of ``tokens`` tokens in a row a step, each accepted with probability ``acceptance``.
 
     ``mtp`` and ``eagle`` draft with one more layer that caches keys and values of its own; ``ngram`` looks tokens up.
+    With ``nodes`` above ``tokens`` the draft is a tree of as many candidates, spread evenly over ``tokens`` levels, one
+    of which may be accepted at each level; all of them are verified, and hold a slot of the cache meanwhile.
     """
 
     drafter: Drafter
     tokens: int
     acceptance: float
+    nodes: int | None = None
 
     @property
     def emitted(self) -> float:
-        """Expected tokens per step: ``(1 - a^(k + 1)) / (1 - a)``, Leviathan et al. 2023, equation 1."""
-        a, k = self.acceptance, self.tokens
+        """Expected tokens per step: ``(1 - a^(k + 1)) / (1 - a)``, Leviathan et al. 2023, equation 1.
+
+        Of ``b`` candidates at a level one is accepted with ``a = 1 - (1 - acceptance)^b``, independent of each other.
+        """
+        a, k = 1.0 - (1.0 - self.acceptance) ** (self.verified / self.tokens), self.tokens
         return k + 1.0 if a == 1 else (1 - a ** (k + 1)) / (1 - a)
+
+    @property
+    def verified(self) -> int:
+        """Drafted tokens that one step verifies."""
+        return self.tokens if self.nodes is None else self.nodes
+
+    def workspace_bytes(self, vocabulary: float) -> float:
+        """Memory of one sequence's verification: fp32 logits of every candidate, and who of them sees whom.
+
+        ``4 m V + m^2`` bytes (SpecMemo, arXiv 2506.01986, models these beside the slots of the cache).
+        """
+        return 4.0 * self.verified * vocabulary + float(self.verified**2)
 
     @property
     def layers(self) -> int:
@@ -49,6 +68,8 @@ class Speculation:
 
 def parse_speculation(text: str) -> Speculation:
     """``"mtp:tokens=3,acceptance=0.8"`` (or ``"mtp:3"``) as a :class:`Speculation`.
+
+    ``nodes`` makes the draft a tree: ``"eagle:tokens=5,nodes=60"``.
 
     :raises InputError: an unknown drafter or option, or a value out of range
     """
@@ -60,13 +81,16 @@ def parse_speculation(text: str) -> Speculation:
     values = _DEFAULTS | _options(text, options)
     try:
         tokens, acceptance = int(values["tokens"]), float(values["acceptance"])
+        nodes = int(values["nodes"]) if values["nodes"] else None
     except ValueError:
         raise InputError(f"--speculative {shortened(text)}: not a number (write {_EXAMPLE})") from None
     if not 1 <= tokens <= 64 or not 0 <= acceptance <= 1:
         raise InputError(
             f"--speculative {shortened(text)}: tokens must be 1 to 64 and acceptance 0 to 1 (write {_EXAMPLE})"
         )
-    return Speculation(drafter, tokens, acceptance)
+    if nodes is not None and not tokens <= nodes <= _MOST_NODES:
+        raise InputError(f"--speculative {shortened(text)}: nodes must be {tokens} (tokens) to {_MOST_NODES}")
+    return Speculation(drafter, tokens, acceptance, nodes)
 
 
 def _options(text: str, options: str) -> dict[str, str]:

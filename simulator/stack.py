@@ -80,11 +80,6 @@ class Stack:
         return Stack(tuple(scheme for scheme in acting if scheme is not None))
 
     @property
-    def emitted(self) -> float:
-        """Tokens that a decode step is expected to generate per sequence."""
-        return math.prod(scheme.emitted for scheme in self.schemes)
-
-    @property
     def unmeasured(self) -> str | None:
         """What no publication has measured together, of a stack of several schemes."""
         apart = [

@@ -30,7 +30,7 @@ _HELP: dict[str, str] = {
     "max_num_seqs": "sequences of the engine's largest batch",
     "max_model_len": "longest sequence the engine is started for",
     "block_size": "tokens of one cache block",
-    "speculative": "draft, e.g. mtp:tokens=3,acceptance=0.8 (mtp, eagle, ngram)",
+    "speculative": "draft, e.g. mtp:tokens=3,acceptance=0.8 (mtp, eagle, ngram; nodes=60 for a tree)",
     "lora": "resident adapters N:RANK",
     "eager": "launch kernels one by one, no graphs",
     "weights": "weight format (kvwall list weights)",

@@ -8,6 +8,7 @@ import pytest
 
 from kvwall.hardware.errors import InputError
 from kvwall.simulator.answers.step import step
+from kvwall.simulator.capacity import Capacity
 from kvwall.simulator.inquiry import Inquiry, resolve
 from kvwall.simulator.speculation import Speculation, parse_speculation, with_draft
 from kvwall.workloads.model_spec import MODELS
@@ -101,3 +102,54 @@ def test_a_model_without_attention_has_nothing_to_draft_with() -> None:
     states = tuple(group for group in model.attention if group.kind == "linear")
     with pytest.raises(InputError, match=r"^--speculative mtp: .* has no layer that caches tokens$"):
         with_draft(model.model_copy(update={"attention": states}), Speculation("mtp", 1, 0.7))
+
+
+def test_a_tree_emits_the_mean_of_a_simulation() -> None:
+    """Five levels of four candidates, each accepted with 0.3: a level passes with 1 - 0.7^4."""
+    chance = random.Random(7)
+    emitted = 0
+    for _ in range(40_000):
+        accepted = 0
+        while accepted < 5 and any(chance.random() < 0.3 for _ in range(4)):
+            accepted += 1
+        emitted += accepted + 1
+    draft = parse_speculation("eagle:tokens=5,nodes=20,acceptance=0.3")
+    assert draft.emitted == pytest.approx(emitted / 40_000, rel=0.01)
+    assert draft.verified == 20
+
+
+def test_verification_holds_slots_logits_and_a_mask() -> None:
+    """60 candidates: 60 slots of 33 layers x 4,096 bytes, 60 x 128,256 fp32 logits and 60 x 60 bytes of a mask."""
+    draft, plain = (
+        Capacity(resolve(Inquiry("llama-3.1-8b", "h100", engine="none", speculative=text)).setup, 8192)
+        for text in ("eagle:tokens=5,nodes=60", "eagle:5")
+    )
+    more = float(draft.sequence_bytes(8192.0)) - float(plain.sequence_bytes(8192.0))
+    assert more == 55 * 33 * 4096 + 55 * 128256 * 4 + 60 * 60 - 5 * 5
+    assert float(plain.sequence_bytes(8192.0)) == (8192 + 5) * 33 * 4096 + 5 * 128256 * 4 + 25
+    # What an engine prints as its capacity in tokens is a number of blocks, whatever a draft takes of them later.
+    assert draft.bytes_per_sequence == plain.bytes_per_sequence == 0
+
+
+def test_a_tree_reads_the_cache_once_for_all_its_candidates() -> None:
+    chain, tree = (
+        step("llama-3.1-8b", on="h100", batch=[1], context=[8192], speculative=text).points[0]
+        for text in ("eagle:tokens=5", "eagle:tokens=5,nodes=60")
+    )
+    assert tree.kv_read_bytes == chain.kv_read_bytes
+    assert tree.kv_written_bytes == chain.kv_written_bytes * 61 / 6
+    assert tree.tokens_per_s.mid > chain.tokens_per_s.mid
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("eagle:tokens=5,nodes=4", "--speculative 'eagle:tokens=5,nodes=4': nodes must be 5 (tokens) to 4096"),
+        ("eagle:tokens=5,nodes=many",
+         "--speculative 'eagle:tokens=5,nodes=many': not a number (write mtp:tokens=3,acceptance=0.8)"),
+    ],
+)  # fmt: skip
+def test_trees_that_cannot_be(text: str, message: str) -> None:
+    with pytest.raises(InputError) as raised:
+        parse_speculation(text)
+    assert str(raised.value) == message
