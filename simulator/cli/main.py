@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "compare": "the same step under several schemes",
     "solve": "the context, batch, bandwidth, bits, GPUs or price that just meets a target",
     "sweep": "a whole study as a table of Parquet",
+    "dashboard": "the interactive page, or the same as one file",
     "explain": "every term of a step: equation, numbers, reference",
     "reconcile": "an engine's start-up log against the prediction",
     "predict": "the time of every row of a table of kernels or serving results",
@@ -131,7 +132,7 @@ def _load(entry: EntryPoint) -> Command:
 PLUGGED_HELP = {
     "audit": "predicted KV capacity against what real engines printed",
     "measure": "time the real kernels of this machine, for kvwall calibrate",
-    "calibrate": "fit kernel models to measured times, with held-out error",
+    "calibrate": "fit kernels or an engine to measured times, with held-out error",
 }
 
 

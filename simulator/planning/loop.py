@@ -117,5 +117,5 @@ def without_host(engine: Engine) -> Engine:
     """``engine`` whose host costs no time beyond eager launches."""
     nothing = SecondsBand(low=0.0, mid=0.0, high=0.0, source="left out")
     names = ("per_step_s", "per_sequence_s", "per_moe_layer_s", "prefill_per_layer_s")
-    host = engine.host.model_copy(update={name: nothing for name in names})
+    host = engine.host.model_copy(update=dict.fromkeys(names, nothing))
     return engine.model_copy(update={"host": host})
