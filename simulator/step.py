@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -82,7 +82,11 @@ def step_traffic(cache: Cache, shape: StepShape) -> Traffic:
     operators += _scheme_operators(cache, shape)
     operators += _feed_forward(shape, tokens, run)
     operators += streamed_again(shape.model, cache, 1.0 / d.tp, shape.ranks)
-    operators += loaded_weights(operators, run, shape.ranks, shape.passes)
+    if run.weights_away:
+        # One load serves the blocks of a zig-zag schedule, with all experts that any of them touches.
+        once = replace(shape, passes=shape.passes / np.minimum(run.blocks, shape.passes))
+        reading = [*_attention(cache, once, attention_tokens), *_feed_forward(once, tokens, run)]
+        operators += loaded_weights(reading, run, shape.ranks)
     operators += swapped_experts(_expert_bytes(shape), run, shape.ranks)
     operators += beside(_network(shape, attention_tokens, tokens, run), run)
     operators += _head(cache, shape)

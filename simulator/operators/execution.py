@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from kvwall.simulator.execution import Execution
-from kvwall.simulator.traffic import Numeric, Operator, term
+from kvwall.simulator.traffic import Numeric, Operator, Symbols, term
 
 _OFFLOAD = "Sheng et al. 2023, FlexGen, arXiv 2303.06865, section 4: weights of the next layer load under this one"
 _EXPERTS = "PreMoe 2025, arXiv 2505.17639: experts of a task are retrieved when it is met"
@@ -17,32 +17,23 @@ _EXPERTS = "PreMoe 2025, arXiv 2505.17639: experts of a task are retrieved when 
 _HIDDEN = "all-reduce"
 
 
-def loaded_weights(
-    operators: Sequence[Operator], execution: Execution, ranks: Numeric, passes: Numeric
-) -> list[Operator]:
+def loaded_weights(reading: Sequence[Operator], execution: Execution, ranks: Numeric) -> list[Operator]:
     """The copy of those weights of the layers that do not stay on the device, beside the computation.
 
-    One load serves the blocks of a zig-zag schedule; what else cuts a step into passes loads again.
-
-    :param operators: the step so far; what its layers read of the weights is what must be there
-    :param passes: times that the step reads the weights on the device
+    :param reading: operators whose weights one load of the layers must hold, for every load of the step
     """
-    if not execution.weights_away:
-        return []
     read: Numeric = sum(
-        (t.amount for o in operators if o.owner in {"attention", "feed-forward"} for t in o.terms
+        (t.amount for o in reading if o.owner in {"attention", "feed-forward"} for t in o.terms
          if t.tally == "weights"),
         start=np.float64(0.0),
     )  # fmt: skip
+    part: Symbols = {"W": read, "h": execution.weights_on_host, "s": execution.weights_on_ssd}
     terms = [
-        term("load weights", "host link in", "W * (h + s) / x", _OFFLOAD, W=read, h=execution.weights_on_host,
-             s=execution.weights_on_ssd, x=np.minimum(execution.blocks, passes)),
-        term("stage weights", "hbm", "W * (h + s) / x", _OFFLOAD, compulsory=False, W=read,
-             h=execution.weights_on_host, s=execution.weights_on_ssd, x=np.minimum(execution.blocks, passes)),
-    ]  # fmt: skip
+        term("load weights", "host link in", "W * (h + s)", _OFFLOAD, **part),
+        term("stage weights", "hbm", "W * (h + s)", _OFFLOAD, compulsory=False, **part),
+    ]
     if execution.weights_on_ssd:
-        terms.append(term("read weights from SSD", "ssd", "W * s / x", _OFFLOAD, W=read, s=execution.weights_on_ssd,
-                          x=np.minimum(execution.blocks, passes)))  # fmt: skip
+        terms.append(term("read weights from SSD", "ssd", "W * s", _OFFLOAD, **part))
     return [Operator("weights", "load weights", "copy", tuple(terms), 0, "copy in", ranks)]
 
 
