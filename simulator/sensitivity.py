@@ -24,6 +24,9 @@ _BAND_SIGMAS = 1.2815515594457
 #: Sobol sequences are balanced at powers of two.
 SAMPLES = 1 << 12
 _SEED = 20240601
+#: Pools at which the capacity is computed, over so many times the whole width of the bands either way.
+_POOLS = 257
+_WIDEST = 3.0
 
 
 @dataclass(frozen=True)
@@ -102,11 +105,14 @@ def capacity_sensitivity(setup: Setup, context: int) -> Sensitivity:
     factors = [Factor(name, band.low, band.mid, band.high, positive=False) for name, band in bands]
     pool, spent = capacity.pool.mid, sum(factor.mid for factor in factors)
     d = setup.deployment
+    # What a pool holds rises with it in steps of a block, far below what any factor moves: a line between points.
+    widest = sum(factor.high - factor.low for factor in factors) * _WIDEST
+    pools = np.linspace(max(0.0, pool - widest), pool + widest, _POOLS)
+    held = np.array([capacity.concurrency(float(one)) for one in pools])
 
     def sequences(values: Sequence[Array]) -> Array:
         kv = np.maximum(0.0, pool + spent - np.sum(values, axis=0))
-        flat = [capacity.concurrency(float(one)) for one in np.ravel(kv)]
-        return np.asarray(flat).reshape(np.shape(kv)) * d.dp
+        return np.interp(kv, pools, held) * d.dp
 
     return _told(f"sequences of {context:,} tokens", "", factors, sequences)
 

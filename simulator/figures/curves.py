@@ -65,7 +65,8 @@ def curves(found: Mapping[str, Estimate], axis: Axis, measure: Measure, fits: Ma
         colour, dash, inside = colour_of(names, name), dash_of(names, name), fits[name]
         figure.add_trace(band(x, made.low.tolist(), made.high.tolist(), colour, name))
         for held, width, opacity in ((inside, 2.5, 1.0), (~inside, 1.0, 0.45)):
-            shown = held | np.roll(held, 1) if width < 2 else held
+            # The thin line starts at the last point that fits, so that the two meet.
+            shown = held | np.append(held[1:], False) if width < 2 else held
             if not np.any(held):
                 continue
             figure.add_scatter(

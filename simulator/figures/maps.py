@@ -66,7 +66,7 @@ def users_that_fit(held: Mapping[str, Array], context: Array) -> go.Figure:
             hovertemplate="%{y} at %{x} tokens: %{text} users<extra></extra>",
         )
     )
-    return styled(figure, "Users that fit", "tokens of context per user", "")
+    return styled(figure, "Users that fit", "tokens of context per user", "", xaxis_type="category")
 
 
 def _steps(names: list[str]) -> list[tuple[float, str]]:

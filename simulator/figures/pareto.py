@@ -8,6 +8,8 @@ from kvwall.simulator.answers.plan import PlanAnswer
 from kvwall.simulator.answers.plan_rows import Candidate
 from kvwall.simulator.figures.style import colour_of, styled
 
+_LOG = {"xaxis_type": "log", "yaxis_type": "log"}
+
 
 def pareto(answer: PlanAnswer) -> go.Figure:
     """Candidates as dollars (or throughput per GPU, where no price is known) against TPOT, with both bands."""
@@ -45,7 +47,7 @@ def pareto(answer: PlanAnswer) -> go.Figure:
         line={"color": "#999", "dash": "dot"}, hoverinfo="skip",
     )  # fmt: skip
     unit = "USD per million generated tokens" if priced else "tokens per second and GPU"
-    return styled(figure, "What it costs, and how fast it answers", "milliseconds per token (TPOT)", unit)
+    return styled(figure, "What it costs, and how fast it answers", "milliseconds per token (TPOT)", unit, **_LOG)
 
 
 def _told(row: Candidate) -> str:

@@ -23,6 +23,7 @@ RESOURCES: dict[str, str] = {
     "ssd": "#56B4E9",
     "scale up": "#56B4E9",
 }
+HEIGHT_PX = 440
 _OTHER = "#999999"
 _GRID = "rgba(128,128,128,0.25)"
 _INK = "#7a7a7a"
@@ -54,11 +55,12 @@ def styled(figure: go.Figure, title: str, x: str, y: str, **layout: Any) -> go.F
         font={"family": "system-ui, sans-serif", "size": 13, "color": _INK},
         margin={"l": 70, "r": 20, "t": 50, "b": 60},
         hoverlabel={"align": "left"},
-        legend={"orientation": "h", "y": -0.25},
+        legend={"orientation": "h", "y": -0.22, "yanchor": "top"},
+        height=HEIGHT_PX,
         **layout,
     )
-    figure.update_xaxes(title=x, **axis)
-    figure.update_yaxes(title=y, **axis)
+    figure.update_xaxes(title=x, automargin=True, **axis)
+    figure.update_yaxes(title=y, automargin=True, **axis)
     return figure
 
 
