@@ -14,7 +14,7 @@ from accuracy_cells import aimed, errors, kept, pair, spread, table
 from kvwall.hardware.document import parse_mapping, read_text
 from kvwall.simulator.predicting.table import Table
 from kvwall.validate.extrapolation import LIMITS, NEW_POINTS, SEEDS, beyond_rows, new_kernel_rows
-from kvwall.validate.generations import borrowed
+from kvwall.validate.generations import Borrowed, borrowed, plans_borrowed
 from kvwall.validate.point_table import Sample
 
 if TYPE_CHECKING:
@@ -72,13 +72,37 @@ def _by_shape(one: Scored) -> dict[tuple[float, ...], tuple[float, float]]:
 def beyond_parts(points: Table, samples: tuple[Sample, ...], aims: Mapping[str, Any]) -> dict[str, str]:
     """The tables of the tests beyond the shapes of a fit."""
     goal = aims["beyond"]
-    head = ("kernel model", "device", "framework", "fitted", "n", "median / p90 %", "bias %", "in band %", "kept")
+    lent = (
+        "device",
+        "framework",
+        "kernel",
+        "ideal time",
+        "numbers of",
+        "n",
+        "median / p90 %",
+        "bias %",
+        "in band %",
+        "kept",
+    )
+    head = (
+        "kernel model",
+        "device",
+        "framework",
+        "fitted",
+        "n",
+        "median / p90 %",
+        "bias %",
+        "in band %",
+        "in band % if it did not grow",
+        "kept",
+        "boosted trees",
+    )
     parts = {
         f"BEYOND_{column.upper()}": table(head, _beyond_rows(samples, column, goal[column]["aim"])) for column in LIMITS
     }
-    parts["GENERATION"] = table(
-        ("device", "framework", "kernel", "ideal time", "numbers of", "n", "median / p90 %", "bias %", "in band %",
-         "kept"), _generation_rows(points, goal["generation"]["aim"]))  # fmt: skip
+    aim = goal["generation"]["aim"]
+    parts["GENERATION"] = table(lent, _generation_rows(borrowed(points), aim))
+    parts["PLANS"] = table(lent, _generation_rows(plans_borrowed(points), aim))
     parts["NEW"] = table(
         ("kernel model", "device", "framework", "n", f"{NEW_POINTS} points, median / p90 %",
          f"medians of {SEEDS} draws", "in band %", "plans taken", "without a plan", "its own plan", "kept",
@@ -91,16 +115,16 @@ def beyond_parts(points: Table, samples: tuple[Sample, ...], aims: Mapping[str, 
 
 
 def _beyond_rows(samples: tuple[Sample, ...], column: str, aim: Sequence[float]) -> Iterable[Sequence[str]]:
-    for one in beyond_rows(samples, column):
+    for one in beyond_rows(samples, column, trees=True):
         m = one.found
         yield (
             one.family, one.device, one.framework, f"{one.fitted:,}", f"{m.n:,}", spread(m), f"{m.bias * 100:+.1f}",
-            f"{m.inside_band * 100:.0f}", kept((m.median, m.p90), aim),
+            f"{m.inside_band * 100:.0f}", f"{one.inside * 100:.0f}", kept((m.median, m.p90), aim), pair(one.trees),
         )  # fmt: skip
 
 
-def _generation_rows(points: Table, aim: Sequence[float]) -> Iterable[Sequence[str]]:
-    for one in borrowed(points):
+def _generation_rows(found: Iterable[Borrowed], aim: Sequence[float]) -> Iterable[Sequence[str]]:
+    for one in found:
         m = one.found
         yield (
             one.device, one.framework, one.kernel, one.regime, one.lender, f"{m.n:,}", spread(m),

@@ -84,7 +84,8 @@ def kernel_rows(found: list[Scored]) -> Iterable[Sequence[str]]:
         s, m = one.sample, one.model
         yield (
             s.family.name, s.device, s.framework, f"{m.n:,}", spread(m), f"{m.bias * 100:+.1f}",
-            f"{m.inside_band * 100:.0f}", *(pair(regime) for regime in one.by_regime), pair(one.two), pair(one.one), pair(one.trees),
+            f"{m.inside_band * 100:.0f}", *(pair(regime) for regime in one.by_regime), pair(one.two), pair(one.one),
+            pair(one.trees),
         )  # fmt: skip
 
 

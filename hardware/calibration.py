@@ -76,6 +76,7 @@ class KernelFit(Document):
     :ivar parameters: by name, in the units that the family states
     :ivar log_covariance: of the logarithms of the parameters, in their order
     :ivar residual: spread (as a normal sigma) of log(predicted/measured), by regime of the ideal time
+    :ivar range: smallest and largest value of each column of the shapes, beyond which bands grow
     :ivar points: where the measurements are from
     :ivar comment: parameters that the points do not identify
     """
@@ -85,6 +86,7 @@ class KernelFit(Document):
     log_covariance: tuple[tuple[float, ...], ...]
     residual: dict[str, float]
     n: int = Field(ge=1)
+    range: dict[str, tuple[float, float]] = {}
     cross_validated: OutOfFold
     points: str = Field(min_length=1)
     date: str
@@ -97,6 +99,9 @@ class KernelFit(Document):
             raise ValueError(f"log_covariance is not {size} x {size}, one row and column per parameter")
         if min(self.parameters.values()) <= 0:
             raise ValueError("parameters must be above 0")
+        for name, (low, high) in self.range.items():
+            if not 0 < low <= high:
+                raise ValueError(f"range: {name} must be two numbers above 0 in rising order, is [{low:g}, {high:g}]")
         return self
 
 
@@ -127,8 +132,20 @@ CALIBRATIONS = Library("kvwall.hardware", "calibrations", "calibration", Calibra
 KERNEL_CALIBRATIONS = Library("kvwall.hardware", "calibrations/kernels", "kernel calibration", KernelCalibration)
 
 
+def of_one_release(name: str) -> bool:
+    """Whether a kernel calibration that ships with kvwall is of one older release: ``DEVICE.FRAMEWORK.PART.RELEASE``.
+
+    It serves rows of a table that state their release; all else takes the newest, whose name states none.
+    """
+    return name.count(".") == 3
+
+
 def kernel_fits(device: str, framework: str) -> dict[str, KernelFit]:
-    """All fits for ``device`` and ``framework`` by family, from every file named ``DEVICE.FRAMEWORK[.PART].yaml``."""
+    """All newest fits for ``device`` and ``framework`` by family, from the files ``DEVICE.FRAMEWORK[.PART].yaml``."""
     prefix = f"{device}.{framework}"
-    names = [name for name in KERNEL_CALIBRATIONS.names if name == prefix or name.startswith(f"{prefix}.")]
+    names = [
+        name
+        for name in KERNEL_CALIBRATIONS.names
+        if (name == prefix or name.startswith(f"{prefix}.")) and not of_one_release(name)
+    ]
     return {family: fit for name in names for family, fit in KERNEL_CALIBRATIONS.load(name).fits.items()}

@@ -206,8 +206,8 @@ def _assumptions(inquiry: Inquiry, setup: Setup, phase: Phase) -> tuple[str, ...
     made += missing_units(setup)
     if setup.kernels is not None and setup.kernels.borrowed:
         made.append(
-            f"attention and collectives borrowed from {setup.calibration_name}, another generation, scaled by the clock, "
-            "with a wider band; the rest by documented class defaults"
+            f"attention and collectives borrowed from {setup.calibration_name}, another generation, scaled by the "
+            "clock, with a wider band; the rest by documented class defaults"
         )
     elif setup.kernels is not None:
         made.append(

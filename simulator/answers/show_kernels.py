@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kvwall.hardware.calibration import CALIBRATIONS, KERNEL_CALIBRATIONS, KernelCalibration, KernelFit
+from kvwall.hardware.calibration import (
+    CALIBRATIONS,
+    KERNEL_CALIBRATIONS,
+    KernelCalibration,
+    KernelFit,
+    of_one_release,
+)
 from kvwall.hardware.document import parse_mapping, read_text
 from kvwall.hardware.errors import UnknownNameError, canonical, unknown_name
 
@@ -52,7 +58,8 @@ def _members(name: str) -> tuple[str, list[str]]:
     wholes = {canonical(whole): whole for whole in (".".join(member.split(".")[:2]) for member in known)}
     whole = wholes.get(canonical(name))
     if whole is not None:
-        return whole, [member for member in known if member == whole or member.startswith(f"{whole}.")]
+        parts = (member for member in known if member == whole or member.startswith(f"{whole}."))
+        return whole, [member for member in parts if not of_one_release(member)]
     try:
         found = KERNEL_CALIBRATIONS.resolve(name)
     except UnknownNameError:

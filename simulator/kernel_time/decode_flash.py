@@ -70,7 +70,7 @@ def flash3_s(points: Points, p: Parameters, machine: Machine) -> Array:
     chain_s = (plan.steps - 1 + first_step(points, plan, 0.5)) * step_s
     reached = p["hbm_fraction"] / (1 + p["channel_conflict"] * _conflicting(points, plan, machine))
     body = body_s(plan, machine, chain_s, moved, reached, miss) + p["fill_us"] * MICRO * miss
-    combine_us = np.where(plan.splits > 1, p["combine_us"] * (1 + plan.splits / 24 * dims), 0.0)
+    combine_us = np.where(plan.splits > 1, p["combine_us"] * (1 + plan.splits / 32), 0.0)
     tiles_us = ramped_waves(plan, machine) * p["wave_us"] * dims**0.5
     return total_s(points, machine, 2.0, p["launch_us"] * dims**0.12, body, tiles_us, combine_us)
 

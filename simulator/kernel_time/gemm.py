@@ -124,7 +124,7 @@ def _tiled_s(m: Array, n: Array, k: Array, warm: Array, p: Parameters, machine: 
     body = waves * tile
     if p["overhang"]:
         missing = np.where(m <= _NO_OVERHANG_TOKENS, 0.0, ceil_div(m, tiles.rows) - m / tiles.rows)
-        body = body + p["overhang"] * np.sqrt(missing) * tile * np.maximum(1.0, along_n / machine.units)
+        body = body + p["overhang"] * missing * tile * np.maximum(1.0, along_n / machine.units)
     cost = _overlap(library.sharpness, body, _memory_s(m, n, k, warm, p, machine, library))
     if library.reread:
         cost = cost + _reread_s(m, n, k, filled, tiles, p, machine, library)

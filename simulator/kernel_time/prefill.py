@@ -70,6 +70,7 @@ class PrefillKernel:
     :ivar cache_edge: steepness of its end
     :ivar writes_cache: whether a kernel of its own writes the new keys and values
     :ivar latent_channels: cached channels per token where they are not those of the heads
+    :ivar write_bytes: read and written for one new channel of keys and values: 16 bits in, the cache's format out
     """
 
     tiles: Callable[[Points], Tiles]
@@ -86,6 +87,7 @@ class PrefillKernel:
     cache_edge: float = 6.0
     writes_cache: bool = True
     latent_channels: float = 0.0
+    write_bytes: float = 4.0
 
 
 def last_wave_tail_s(waves: Array, average_s: Array, longest_s: Array) -> Array:
@@ -158,7 +160,7 @@ def _write_s(points: Points, p: Parameters, machine: Machine, kernel: PrefillKer
     channels = as_array(points.head_dim) + points.value_dim
     cached = kernel.latent_channels or as_array(points.kv_heads) * channels
     tokens = as_array(points.batch) * points.q_len
-    bytes_s = 2 * tokens * cached * kernel.cache_bytes / (_HBM * machine.bandwidth_bytes_per_s) * memory_part
+    bytes_s = tokens * cached * kernel.write_bytes / (_HBM * machine.bandwidth_bytes_per_s) * memory_part
     if not kernel.writes_cache:
         return as_array(bytes_s)
     threads = np.minimum(512, as_array(points.kv_heads) * points.head_dim) / 2048

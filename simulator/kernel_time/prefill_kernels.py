@@ -38,8 +38,8 @@ _FLASH3 = PrefillKernel(
     flash3_tiles, 2.0, "bf16", last_wave_tail_s, sharpness=2.0, short_tile=0.5, wide_launch_exponent=0.1
 )
 _FLASH3_FP8 = PrefillKernel(
-    flash3_fp8_tiles, 1.0, "bf16", last_wave_tail_s, sharpness=2.0, short_tile=0.35, launch_exponent=0.1,
-    wide_launch_exponent=-0.4, throttle=0.0,
+    flash3_fp8_tiles, 1.0, "bf16", last_wave_tail_s, sharpness=3.0, short_tile=0.35, launch_exponent=0.1,
+    wide_launch_exponent=-0.2, throttle=0.0, write_bytes=3.0,
 )  # fmt: skip
 _FLASH2 = PrefillKernel(
     flash2_tiles, 2.0, "bf16", mixed_tail_s, sharpness=2.0, short_tile=1.0, tile_us=0.3,
@@ -52,15 +52,16 @@ _FUSED = PrefillKernel(
     trtllm_tiles, 2.0, "bf16", late_tile_tail_s, sharpness=3.0, short_tile=0.2, launch_exponent=-0.45,
     wide_launch_exponent=0.1, writes_cache=False,
 )  # fmt: skip
-_FUSED_FP8_CACHE = replace(_FUSED, cache_bytes=1.0, launch_exponent=-0.2, wide_launch_exponent=-0.2)
-_FUSED_FP8 = replace(_FUSED, cache_bytes=1.0, dtype="fp8", wide_launch_exponent=-0.1)
+# It writes the cache from codes that the same kernel made.
+_FUSED_FP8_CACHE = replace(_FUSED, cache_bytes=1.0, write_bytes=2.0, launch_exponent=-0.2, wide_launch_exponent=-0.2)
+_FUSED_FP8 = replace(_FUSED, cache_bytes=1.0, write_bytes=2.0, dtype="fp8", wide_launch_exponent=-0.1)
 _LATENT = PrefillKernel(
     trtllm_latent_tiles, 2.0, "bf16", mixed_tail_s, sharpness=2.0, short_tile=0.2, writes_cache=False,
     latent_channels=576.0,
 )  # fmt: skip
 # With an fp8 cache the expanded queries, keys and values are converted once more before the products.
 _LATENT_FP8 = PrefillKernel(
-    trtllm_tiles, 1.0, "bf16", late_tile_tail_s, sharpness=3.0, short_tile=0.2, writes_cache=False
+    trtllm_tiles, 1.0, "bf16", late_tile_tail_s, sharpness=3.0, short_tile=0.2, writes_cache=False, write_bytes=3.0
 )
 
 _FLASH3_SOURCE = "arXiv 2407.08608; hopper/tile_size.h of Dao-AILab/flash-attention"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from kvwall.simulator.kernel_time.family import Family
 from kvwall.simulator.kernel_time.points import Points
 from kvwall.simulator.predicting.defaults import CLASS_DEFAULTS, class_seconds, kernel_class
+from kvwall.simulator.predicting.earlier_plans import plans_elsewhere
 from kvwall.simulator.predicting.families import family_names
 from kvwall.simulator.predicting.folds import out_of_fold_s
 from kvwall.simulator.predicting.lending import KNOWN_PLANS, USUAL, Loan, loan, other_generation, preference
 from kvwall.simulator.predicting.machines import Placed, Reach
 from kvwall.simulator.predicting.names import framework_of
+from kvwall.simulator.predicting.releases import standing_for
+from kvwall.simulator.predicting.shape_range import OUTSIDE_SPREAD, Range, outside
 from kvwall.simulator.predicting.work import Work
 from kvwall.simulator.traffic import Array
 
@@ -41,6 +44,8 @@ class Fitted:
     :ivar residual: spread of log(predicted/measured) by regime, in the order of :data:`REGIME_BOUNDS_S`
     :ivar folds: parameters fitted without the points of each fold; empty where they were not kept
     :ivar n: points fitted
+    :ivar version: of the framework that was measured
+    :ivar range: smallest and largest value of each column of the shapes; empty where it was not kept
     """
 
     calibration: str
@@ -51,6 +56,8 @@ class Fitted:
     residual: tuple[float, float, float]
     folds: tuple[Mapping[str, float], ...] = ()
     n: int = 0
+    version: str = ""
+    range: Range = field(default_factory=dict)
 
 
 #: Upper ends of the regimes by ideal time, in seconds.
@@ -101,6 +108,11 @@ class Chooser:
         """Names of the calibrations the fits are from."""
         return tuple(dict.fromkeys(fit.calibration for fit in self._fits()))
 
+    @property
+    def devices(self) -> dict[str, str]:
+        """The device that each calibration was made on."""
+        return {fit.calibration: fit.device for fit in self._fits()}
+
     def prices(self, kernel: Kernel, points: Points, work: Work, place: Placed, reach: Reach) -> Iterator[Pricing]:
         """The prices of all ``points``, in one or more parts."""
         names = family_names(kernel, points, reach)
@@ -109,10 +121,18 @@ class Chooser:
             own, shapes = points.take(rows), work.take(rows)
             found = self._own_plan(name, kernel) or self._nearest(name, kernel) or self._stand_in(kernel, own, reach)
             found = found or other_generation(name, kernel, self._fits())
-            if found is None:
-                yield _by_class(kernel, own, shapes, place, rows, self._why_class(name))
-            else:
+            if found is not None:
                 yield self._by_fit(*found, kernel, own, shapes, place, rows)
+                continue
+            lent = () if place.network else tuple(self.other_plans(kernel, own, shapes, place, reach))
+            yield from (replace(pricing, rows=rows[pricing.rows]) for pricing in lent)
+            if not lent:
+                yield _by_class(kernel, own, shapes, place, rows, self._why_class(name))
+
+    def other_plans(self, kernel: Kernel, points: Points, work: Work, place: Placed, reach: Reach) -> Iterator[Pricing]:
+        """The prices of all ``points`` by the plan that their library follows on another generation, if known."""
+        for rows, fit, terms in plans_elsewhere(kernel, points, reach, self._fits()):
+            yield self._by_fit(fit, terms, kernel, points.take(rows), work.take(rows), place, rows)
 
     def _why_class(self, family: str) -> str:
         if not self._by_family:
@@ -123,7 +143,13 @@ class Chooser:
         """The nearest fit of ``family``."""
         loans = [(fit, loan(fit, kernel)) for fit in self._by_family.get(family, ())]
         near = [(fit, terms) for fit, terms in loans if terms is not None]
-        return min(near, key=lambda pair: (pair[1].distance, preference(pair[0]))) if near else None
+        if not near:
+            return None
+        nearest = min((terms.distance, preference(fit)) for fit, terms in near)
+        releases = [(fit, terms) for fit, terms in near if (terms.distance, preference(fit)) == nearest]
+        same_framework = framework_of(releases[0][0].framework) == framework_of(kernel.framework)
+        stated = kernel.version if same_framework else ""
+        return releases[standing_for(stated, [fit.version for fit, _ in releases])]
 
     def _own_plan(self, family: str, kernel: Kernel) -> tuple[Fitted, Loan] | None:
         """The fit of a kernel of unknown make that was found to follow the plan of a known one."""
@@ -167,7 +193,8 @@ class Chooser:
             floor = np.maximum(floor, work.matrix_s(machine) / kernel_class(kernel.kernel)[0].matrix.high)
         mid = np.maximum(mid, floor)
         by_regime = np.hypot(fit.residual, terms.spread)
-        spread = by_regime[np.searchsorted(REGIME_BOUNDS_S, ideal, side="right")]
+        inside = by_regime[np.searchsorted(REGIME_BOUNDS_S, ideal, side="right")]
+        spread = np.hypot(inside, OUTSIDE_SPREAD * outside(points, fit.range))
         wide = np.exp(_BAND * spread)
         low = np.maximum(mid / wide, _floor_s(work, place, points, ideal))
         return Pricing(rows, low, mid, mid * wide, ideal, fit.calibration, note)

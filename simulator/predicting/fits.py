@@ -6,14 +6,18 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from kvwall.hardware.calibration import CALIBRATIONS, KERNEL_CALIBRATIONS, KernelCalibration
+from kvwall.hardware.calibration import CALIBRATIONS, KERNEL_CALIBRATIONS, KernelCalibration, of_one_release
 from kvwall.hardware.device import DEVICES
 from kvwall.hardware.errors import InputError, canonical, unknown_name
 from kvwall.simulator.predicting.choosing import Chooser, Fitted
+from kvwall.simulator.predicting.earlier_plans import lenders
 from kvwall.simulator.predicting.families import families
 from kvwall.simulator.predicting.folds import FOLD_SUFFIX, FoldParameters, folds_of, matching
 from kvwall.simulator.predicting.machines import architecture
 from kvwall.simulator.predicting.names import device_of
+
+#: Parts of calibrations that another generation lends: attention, whose name says no part, and collectives.
+_LENT_PARTS = ("", "collectives")
 
 #: Ending of the data sheet that stands beside a calibration of a device that the library lacks.
 SHEET_SUFFIX = ".device.yaml"
@@ -46,11 +50,14 @@ def chooser_of(calibration: str | None, *, out_of_fold: bool = False) -> Chooser
 
 @lru_cache(maxsize=64)
 def near_chooser(device_id: str) -> Chooser:
-    """The chooser of the fits on ``device_id``, and on its architecture for parts that it lacks; reads no other file.
+    """The chooser of the fits on ``device_id``, on its architecture for parts that it lacks, on others for the rest.
 
-    A step is never priced out of fold, so the folds are not read either.
+    Reads no other file: of another generation only what may be lent, the nearest first.
+
+    A step is never priced out of fold, so the folds are not read either; nor of an older release than the newest.
     """
-    measured = {name: DEVICES.resolve(name.partition(".")[0]) for name in KERNEL_CALIBRATIONS.names}
+    newest = (name for name in KERNEL_CALIBRATIONS.names if not of_one_release(name))
+    measured = {name: DEVICES.resolve(name.partition(".")[0]) for name in newest}
     own = [name for name, device in measured.items() if device == device_id]
     parts = {_part(name) for name in own}
     kin = [
@@ -58,7 +65,14 @@ def near_chooser(device_id: str) -> Chooser:
         for name, device in measured.items()
         if device != device_id and _part(name) not in parts and architecture(device) == architecture(device_id)
     ]
-    return Chooser(tuple(fit for name in (*own, *kin) for fit in _fits(KERNEL_CALIBRATIONS.load(name))))
+    parts |= {_part(name) for name in kin}
+    lent = [
+        name
+        for lender in lenders(device_id, measured.values())
+        for name, device in measured.items()
+        if device == lender and _part(name) in _LENT_PARTS and _part(name) not in parts
+    ]
+    return Chooser(tuple(fit for name in (*own, *kin, *lent) for fit in _fits(KERNEL_CALIBRATIONS.load(name))))
 
 
 def _part(name: str) -> str:
@@ -116,4 +130,6 @@ def _fits(calibration: KernelCalibration, folds: FoldParameters | None = None) -
             residual=(fit.residual[_REGIMES[0]], fit.residual[_REGIMES[1]], fit.residual[_REGIMES[2]]),
             folds=matching(family, folds),
             n=fit.n,
+            range=fit.range,
+            version=calibration.versions.get(calibration.framework, ""),
         )

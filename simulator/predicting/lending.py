@@ -72,10 +72,10 @@ def loan(fit: Fitted, kernel: Kernel) -> Loan | None:
     return Loan(2, _evenly(0.15), told) if same_framework else Loan(3, _evenly(0.2), told)
 
 
-def preference(fit: Fitted) -> tuple[int, str]:
-    """The order of fits that are equally near."""
+def preference(fit: Fitted) -> tuple[int, str, str]:
+    """The order of fits that are equally near; releases of one framework on one device are alike."""
     usual = framework_of(fit.framework)
-    return (USUAL.index(usual) if usual in USUAL else len(USUAL), fit.calibration)
+    return (USUAL.index(usual) if usual in USUAL else len(USUAL), fit.device, usual)
 
 
 def other_generation(name: str, kernel: Kernel, fits: Iterable[Fitted]) -> tuple[Fitted, Loan] | None:

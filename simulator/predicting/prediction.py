@@ -38,7 +38,7 @@ _LATENCY_REGIME_S = 10e-6
 #: Rows priced at once: models that try a menu of tiles or splits hold a hundred candidates a row.
 _BLOCK_ROWS = 20_000
 
-_KEYS = ("gpu", "framework", "kernel", "kernel_source", "dtype", "kv_dtype")
+_KEYS = ("gpu", "framework", "kernel", "kernel_source", "dtype", "kv_dtype", "source_version")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Kernel:
     :ivar kernel: canonical; ``spelled`` as the table has it
     :ivar framework: as the table spells it, and ``source`` the backend inside it
     :ivar dtype: canonical format of activations and weights; ``kv_dtype`` of the cache
+    :ivar version: release of the framework as the table states it; empty for the newest
     """
 
     gpu: str
@@ -60,6 +61,7 @@ class Kernel:
     source: str
     dtype: str
     kv_dtype: str
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def kernel_points(kernel: Kernel, shapes: Shapes, rows: NDArray[np.int64]) -> Po
 
 
 def _kernel(
-    folder: Path, gpu: str, framework: str, spelled: str, source: str, dtype: str, kv_dtype: str
+    folder: Path, gpu: str, framework: str, spelled: str, source: str, dtype: str, kv_dtype: str, version: str
 ) -> Kernel | Named:
     """What a group's names mean, or the first that means nothing."""
     kernel, device = kernel_of(spelled), device_of(gpu, folder)
@@ -151,7 +153,7 @@ def _kernel(
     for named in (kernel, device, format_, cache):
         if not named.name:
             return named
-    return Kernel(gpu, device.name, kernel.name, spelled, framework, source, format_.name, cache.name)
+    return Kernel(gpu, device.name, kernel.name, spelled, framework, source, format_.name, cache.name, version)
 
 
 def _predict_group(kernel: Kernel, shapes: Shapes, rows: NDArray[np.int64], chooser: Chooser, made: _Columns) -> None:

@@ -103,7 +103,7 @@ def test_times_follow_the_clock_and_shares_do_not() -> None:
         ("a100", "vllm", "bf16", "borrowed from h100-sxm5-80gb (vllm, decode/fa3-bf16), another generation"),
         ("a100", "trtllm", "bf16", "no fit of decode/generic for this architecture: class defaults"),
         ("mi300x", "vllm", "bf16", "no fit of decode/generic for this architecture: class defaults"),
-        ("b200", "vllm", "bf16", "no fit of decode/generic for this architecture: class defaults"),
+        ("b200", "vllm", "bf16", "borrowed from h100-sxm5-80gb (vllm, decode/fa3-bf16), the plan of another"),
     ],
 )
 def test_another_generation_lends_to_the_same_library_of_the_same_vendor(
