@@ -8,8 +8,9 @@ from pydantic import Field
 
 from kvwall.hardware.device import DEVICES, Device, Link
 from kvwall.hardware.document import Sourced
-from kvwall.hardware.errors import InputError
-from kvwall.hardware.library import Library, split_count
+from kvwall.hardware.errors import InputError, UnknownNameError
+from kvwall.hardware.library import Library, is_path, split_count
+from kvwall.hardware.offload_rates import OffloadRates
 from kvwall.hardware.quantity import BytesPerSecond, FlopsPerSecond, MemoryBytes, Seconds
 
 
@@ -56,10 +57,12 @@ class Node(Sourced):
     name: str
     aliases: tuple[str, ...] = ()
     devices: tuple[str, ...] = Field((), description="device ids that this node is the default for")
+    device: str | None = Field(None, description="the device of a machine that can be asked for by its own name")
     devices_per_node: int = Field(ge=1, le=10_000)
     devices_per_host: int | None = Field(None, ge=1, description="devices that share one host; left out: all")
     host: Host
     network: Link = Field(description="between nodes, per device")
+    offload_rates: OffloadRates | None = None
 
 
 NODES = Library("kvwall.hardware", "systems", "system", Node)
@@ -106,17 +109,36 @@ def default_node(device_id: str) -> Node:
     return NODES.load("server")
 
 
+def _placed(name: str) -> tuple[str, Node]:
+    """The device that ``name`` means and the node around it; a machine of its own may be asked for by its name.
+
+    :raises UnknownNameError: neither a device nor such a machine
+    """
+    if is_path(name):
+        return name, default_node(name)
+    try:
+        device_id = DEVICES.resolve(name)
+    except UnknownNameError as unknown:
+        try:
+            node = NODES.load(NODES.resolve(name))
+        except UnknownNameError:
+            raise unknown from None
+        if node.device is None:
+            raise unknown from None
+        return node.device, node
+    return device_id, default_node(device_id)
+
+
 def make_system(text: str, nodes: int | None = None) -> System:
     """The system that ``DEVICE[:N]`` describes.
 
-    :param text: a device id, alias or path, with an optional count
+    :param text: a device id, alias or path, or the name of a machine that has one device, with an optional count
     :param nodes: nodes to spread them over; by default as many as the usual node needs
     :raises InputError: unknown device, or N devices cannot be spread evenly
     """
     name, count = split_count(text, "--on")
-    device_id = name if name.endswith((".yaml", ".yml", ".json")) else DEVICES.resolve(name)
-    device = DEVICES.load(name)
-    node = default_node(device_id)
+    device_id, node = _placed(name)
+    device = DEVICES.load(device_id)
     if nodes is None:
         nodes = -(-count // node.devices_per_node)
     if nodes < 1 or count % nodes:

@@ -93,3 +93,22 @@ def test_an_unknown_device() -> None:
     with pytest.raises(UnknownNameError) as caught:
         make_system("h1000:8")
     assert str(caught.value) == "unknown device 'h1000'; did you mean 'h100'?"
+
+
+@pytest.mark.parametrize(("text", "device", "node"), [
+    ("gcp-t4", "t4", "Google Cloud n1 with one T4 (FlexGen)"),
+    ("FlexGen", "t4", "Google Cloud n1 with one T4 (FlexGen)"),
+    ("instinfer-a6000:2", "rtx-a6000", "A6000 with a computational drive (InstInfer)"),
+])  # fmt: skip
+def test_a_machine_of_its_own_may_be_asked_for_by_name(text: str, device: str, node: str) -> None:
+    system = make_system(text)
+    assert (system.device_id, system.node.name) == (device, node)
+
+
+def test_a_node_without_a_device_of_its_own_is_no_device() -> None:
+    with pytest.raises(UnknownNameError, match="unknown device 'workstation'"):
+        make_system("workstation")
+
+
+def test_drives_that_no_file_describes_are_the_published_prototype() -> None:
+    assert make_system("h100").node.host.drives.flash_bandwidth_bytes_per_s == 8 * 1.4e9
