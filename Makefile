@@ -9,6 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 demo: $(VENV)/.installed
 	$(BIN)/kvwall plan
 	$(BIN)/kvwall step llama-3.1-8b --on h100 --batch 32 --context 8k
+	$(BIN)/kvwall dashboard default --export kvwall-report.html
 
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n auto
