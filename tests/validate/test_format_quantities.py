@@ -15,7 +15,7 @@ def test_bits_of_one_weight() -> None:
 
 
 def test_products_leave_out_attention_and_the_head() -> None:
-    """6,476,005,376 weights of two bytes take at least 6.4 ms at 2.039 TB/s; the step has attention and a head besides."""
+    """6,476,005,376 weights of two bytes take at least 6.4 ms at 2.039 TB/s, and the step has more to do."""
     point = point_of(WORDS, {"weights": "fp16"})
     seconds = quantity_of("products_s")(point)
     assert 2 * 6_476_005_376 / 2.039e12 < seconds < quantity_of("step_s")(point)
