@@ -6,7 +6,7 @@ conversion, and the rescaling of the output). How they add up is what tells the 
 
 * ``flash1``: one after another, and Q and O pass through memory once for every block of keys;
 * ``flash2``: products and softmax of a warp follow each other; with the instruction of Ampere, which feeds two thirds
-  of a Hopper matrix unit;
+  of a Hopper matrix unit from registers that each warp fills from shared memory for its own rows;
 * ``flash3``: the softmax of one group of warps runs under the products of another;
 * ``standard``: whole score matrices pass through memory between three kernels.
 
@@ -40,6 +40,9 @@ _INSTRUCTIONS = 4.0
 _OLD_INSTRUCTION = 2.0 / 3.0
 #: Blocks of keys that start and end of a row block cost (default of the product's own kernel family).
 _EXTRA_BLOCKS = 1.0
+
+#: Warps that split the rows of a block in FlashAttention-2, and bytes a cycle of a unit's shared memory (CUDA guide).
+_WARPS, _SHARED_BYTES = 4.0, 128.0
 
 Generation = Literal["flash1", "flash2", "flash3", "standard"]
 
@@ -132,15 +135,22 @@ def _flash(shape: _Shape, rates: _Rates, generation: Generation) -> float:
     if generation == "flash3":
         each = _longer(matrix, softmax)
     else:
-        each = matrix / (_OLD_INSTRUCTION if rates.hopper else 1.0) + softmax
+        matrix = matrix / (_OLD_INSTRUCTION if rates.hopper else 1.0)
+        each = _longer(matrix, _operands_s(shape, machine, rates.hopper)) + softmax
     counts = flash_counts(shape.tokens, shape.tokens, 1.0, 0.0, rows, keys, causal=shape.causal)
     blocks = float(counts.row_blocks)
-    walked = float(counts.keys_visited) + blocks * _EXTRA_BLOCKS * keys
+    walked = (float(counts.block_visits) + blocks * _EXTRA_BLOCKS) * keys
     waves = max(1.0, machine.units / (blocks * shape.heads * shape.batch))
     busy = walked * rows * shape.heads * shape.batch * each / machine.units * waves
     if generation == "flash1":
         return busy + _flash1_bytes(shape, machine) / rates.bytes_per_s
     return _longer(busy, shape.least_bytes / rates.bytes_per_s)
+
+
+def _operands_s(shape: _Shape, machine: Machine, hopper: bool) -> float:
+    """Seconds of one score on one unit in which a warp loads keys and values from shared memory for its own rows."""
+    rows, _ = published_tile("fa2 small sram" if hopper and shape.head_dim > 192 else "fa2", shape.head_dim)
+    return 4.0 * shape.head_dim / (float(rows) / _WARPS) / (_SHARED_BYTES * machine.clock_hz)
 
 
 def _longer(first: float, second: float) -> float:
