@@ -1,0 +1,1 @@
+"""Cost models of papers as they were published, as pure functions: what their authors would compute."""
