@@ -29,8 +29,8 @@ def kernel(name: str, head_dim: int, tokens: int, on: str = "h100-sxm5-80gb", **
 
 def test_flash_attention_2_adds_products_and_softmax() -> None:
     """Long heads of 128 channels on an A100: 512 FLOP a score at 271.2 TFLOP/s of 108 units take 203.9 ps, operands of
-    16 bytes at 128 bytes a cycle 88.7 ps beside them, 205.7 ps at a sharpness of 4; an exponential 1 / (16 x 1.41 GHz) =
-    44.3 ps, 4 + 128 / 64 instructions of 9.75e12 / 108 lanes 66.5 ps: 316.5 ps, 174.7 TFLOP/s of all units. One block
+    16 bytes at 128 bytes a cycle 88.7 ps beside them, 205.7 ps at a sharpness of 4; an exponential 1 / (16 x 1.41 GHz)
+    = 44.3 ps, 4 + 128 / 64 instructions of 9.75e12 / 108 lanes 66.5 ps: 316.5 ps, 174.7 TFLOP/s of all units. One block
     of keys more than 256 and a launch of 7 us take 0.45 % of it."""
     assert kernel("flash2_full_flops_per_s", 128, 16384, "a100-sxm4-80gb") == pytest.approx(173.9e12, rel=1e-3)
 
