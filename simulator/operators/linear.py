@@ -36,7 +36,7 @@ class Arithmetic:
 
     def dtype(self, tensor: TensorClass) -> Dtype:
         """Dtype of the product; a tensor kept in 16 bits is multiplied in 16 bits."""
-        if self.compressed(tensor) or self.weights.compute_dtype in {"fp16", "fp32"}:
+        if self.compressed(tensor) or self.weights.compute_dtype in {"fp16", "fp32", "tf32"}:
             return self.weights.product_dtype(self.has_unit)
         return "bf16"
 

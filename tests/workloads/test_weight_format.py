@@ -18,6 +18,7 @@ BITS = {
     "bf16": 16.0,
     "fp16": 16.0,
     "fp32": 32.0,
+    "tf32": 32.0,  # fp32 tensors
     "fp8": 8.0,
     "fp8-block": 8 + 32 / 128**2,  # fp32 scale of a 128 x 128 block
     "int8": 8.0,

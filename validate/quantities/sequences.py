@@ -1,0 +1,43 @@
+"""Memory and rates of schemes that share sequences or run layers in a part of the steps."""
+
+from __future__ import annotations
+
+from kvwall.simulator.estimate import Axes, estimate, rank_step
+from kvwall.validate.quantities.bytes import kv_device_bytes
+from kvwall.validate.quantities.time import decode_s
+from kvwall.validate.reproducing.point import Point, quantity
+
+
+@quantity
+def eager_sample_bytes(point: Point) -> float:
+    """Most memory of one sample: its whole cache, or that of its prompt beside the scores of eager attention.
+
+    An eager softmax holds the fp32 scores of one layer twice, masked and not: ``2 H q n 4`` bytes.
+    """
+    whole = kv_device_bytes(point) / point.batch
+    prompt = float(point.words["input"])
+    cache, _ = rank_step(point.setup, Axes(1.0, prompt, "prefill"))
+    scores = 0.0
+    for group in cache.groups:
+        run = cache.execution.attention_run(group.index)
+        queries = prompt * float(run.tokens)
+        keys = prompt if run.context is None else float(run.context)
+        scores = max(scores, 8.0 * group.q_heads * queries * min(keys, group.window or keys))
+    return max(whole, float(point.capacity.sequence_bytes(prompt)) + scores)
+
+
+@quantity
+def document_request_s(point: Point) -> float:
+    """A batch of prompts about documents of ``input`` tokens: encoding, prompts of ``query_tokens``, all answers.
+
+    Under a scheme that shares a document it is encoded once per group of prompts; else with every prompt.
+    """
+    shared = next((s for s in point.setup.stack.schemes if s.name == "pid"), None)
+    document, asked = float(point.words["input"]), float(point.words["query_tokens"])
+    whole = Axes(point.batch, document + asked, "prefill")
+    prefill = float(estimate(point.setup, whole, keep_lines=False).step_s.mid)
+    if shared is not None:
+        groups = point.batch / float(shared.model_dump()["prompts"])
+        plain = point.at(scheme="none").setup
+        prefill += float(estimate(plain, Axes(groups, document, "prefill"), keep_lines=False).step_s.mid)
+    return prefill + decode_s(point.at(input=document + asked, query_tokens=None))
