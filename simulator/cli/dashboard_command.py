@@ -51,12 +51,12 @@ def _start(scenario: str | None) -> Controls:
 def _export(controls: Controls, path: Path) -> None:
     from kvwall.simulator.page.export import page_of
     from kvwall.simulator.page.grid import grid_of
-    from kvwall.simulator.page.views import VIEWS
+    from kvwall.simulator.page.views import all_views
 
     if path.is_dir() or not path.parent.is_dir():
         raise InputError(f"--export {path}: {'is a folder' if path.is_dir() else 'its folder does not exist'}")
     title = f"kvwall: {controls.model} on {controls.on}"
-    views = {name: view(controls) for name, view in VIEWS.items()}
+    views = {name: view(controls) for name, view in all_views().items()}
     save(path, page_of(views, title, grid_of(controls)))
     typer.echo(f"kvwall: {path} ({path.stat().st_size / 1e6:.1f} MB)", err=True)
 

@@ -16,7 +16,7 @@ from kvwall.simulator.page.controls import Controls, controls_from, controls_of_
 from kvwall.simulator.page.download import download
 from kvwall.simulator.page.layout import FIELDS, SLIDERS, layout
 from kvwall.simulator.page.naming import keep_upload, named
-from kvwall.simulator.page.views import VIEWS, View
+from kvwall.simulator.page.views import View, all_views
 
 _NAMES = tuple(name for name, _, _ in FIELDS)
 #: Everything comes from this server; styles are set by the figures, code never by a page's text.
@@ -27,8 +27,9 @@ _POLICY = (
 _GRAPH: dict[str, Any] = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"scale": 2}}
 
 
-def make_app(views: Mapping[str, Any] = VIEWS) -> dash.Dash:
+def make_app() -> dash.Dash:
     """The application, ready to serve; it keeps nothing of anybody."""
+    views = all_views()
     app = dash.Dash(
         __name__, title="kvwall", update_title="", assets_folder=str(Path(__file__).parent / "assets"),
         serve_locally=True, meta_tags=[{"name": "viewport", "content": "width=device-width, initial-scale=1"}],
@@ -41,7 +42,7 @@ def make_app(views: Mapping[str, Any] = VIEWS) -> dash.Dash:
     return app
 
 
-def answer(name: str, controls: Controls, views: Mapping[str, Any] = VIEWS) -> tuple[View | None, str]:
+def answer(name: str, controls: Controls, views: Mapping[str, Any]) -> tuple[View | None, str]:
     """A view, or the one line that says why there is none."""
     try:
         view: View = views[name](named(controls))

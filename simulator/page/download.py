@@ -8,7 +8,7 @@ import io
 from kvwall.simulator.answers.compare import CompareRow
 from kvwall.simulator.page.controls import Controls
 from kvwall.simulator.page.export import page_of
-from kvwall.simulator.page.views import VIEWS, comparison
+from kvwall.simulator.page.views import all_views, comparison
 
 _COLUMNS = (
     "scheme", "batch", "context", "step_s_low", "step_s", "step_s_high", "ideal_step_s", "tokens_per_s", "bound_by",
@@ -22,7 +22,7 @@ def download(kind: str, view: str, controls: Controls) -> tuple[str, str]:
     :param kind: ``csv`` or ``json`` of the comparison at the point of the controls, ``html`` of the view
     """
     if kind == "html":
-        return page_of({view: VIEWS[view](controls)}), f"kvwall-{view.lower()}.html"
+        return page_of({view: all_views()[view](controls)}), f"kvwall-{view.lower()}.html"
     answer = comparison(controls)
     if kind == "json":
         return answer.model_dump_json(indent=2), "kvwall-compare.json"

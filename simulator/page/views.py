@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import entry_points
 
 import numpy as np
 import plotly.graph_objects as go
@@ -176,6 +177,11 @@ VIEWS: dict[str, Callable[[Controls], View]] = {
     "Break-even": break_even_view,
     "Sensitivity": sensitivity_view,
 }
+
+
+def all_views() -> dict[str, Callable[[Controls], View]]:
+    """The views of this package and those of the entry-point group ``kvwall.views``."""
+    return VIEWS | {entry.name: entry.load() for entry in entry_points(group="kvwall.views")}
 
 
 def _curve(controls: Controls, axis: str, measure: Measure) -> go.Figure:

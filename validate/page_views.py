@@ -1,0 +1,56 @@
+"""Views that the evidence adds to the page: how wrong the kernel fits are, and published results beside predictions."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import plotly.graph_objects as go
+
+from kvwall.hardware.calibration import KERNEL_CALIBRATIONS
+from kvwall.simulator.figures.agreement import against
+from kvwall.simulator.figures.style import COLOURS, styled
+from kvwall.simulator.page.controls import Controls
+from kvwall.simulator.page.views import View
+from kvwall.validate.reproduce_cli import summary
+from kvwall.validate.reproducing.reproduce import ReproduceAnswer, reproduce
+
+
+def calibration_view(controls: Controls) -> View:
+    """Error of every shipped kernel fit on shapes that it has not seen: median, and the slowest tenth."""
+    found = [KERNEL_CALIBRATIONS.load(name) for name in KERNEL_CALIBRATIONS.names]
+    fits = [(fit, calibration) for calibration in found for fit in calibration.fits.values()]
+    fits.sort(key=lambda pair: pair[0].cross_validated.median)
+    names = [f"{fit.family}, {calibration.device}, {calibration.framework}" for fit, calibration in fits]
+    figure = go.Figure()
+    for label, colour in (("median", COLOURS[0]), ("p90", COLOURS[1])):
+        figure.add_scatter(
+            x=[getattr(fit.cross_validated, label) * 100 for fit, _ in fits],
+            y=names,
+            mode="markers",
+            name=f"{label} of |error|",
+            marker={"color": colour, "size": 8},
+            hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
+        )
+    styled(figure, "Kernel fits on shapes they have not seen", "per cent", "", xaxis_type="log")
+    figure.update_layout(height=120 + 18 * len(names))
+    says = f"{len(fits)} fits of public measurements; each error is on shapes left out of the fit."
+    return View(says, (figure,), "kvwall list calibrations")
+
+
+def papers_view(controls: Controls) -> View:
+    """Published figures beside what follows from the equations, one point a row."""
+    answer = _reproduced()
+    rows = [row for row in answer.rows if row.predicted and row.predicted > 0]
+    known = [math.sqrt(math.prod(row.published if isinstance(row.published, tuple) else (row.published,) * 2))
+             for row in rows]  # fmt: skip
+    told = [f"<b>{row.system}: {row.id}</b><br>{row.claim}, {row.unit}<br>{row.verdict}" for row in rows]
+    predicted = [row.predicted or 0.0 for row in rows]
+    title = "Published results, predicted from their equations"
+    figure = against([row.verdict for row in rows], known, predicted, told, title, "in the unit of each row")
+    return View(summary(answer), (figure,), "kvwall reproduce")
+
+
+@cache
+def _reproduced() -> ReproduceAnswer:
+    return reproduce()
