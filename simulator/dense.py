@@ -97,7 +97,7 @@ def _heads(index: int, group: HeadAttention, tokens: Array, hidden: int, paging:
     if group.kind == "chunked" and group.window is not None:
         attended = (tokens - 1) % group.window + 1
     segment = Segment("tokens", stored=kept, read=np.minimum(attended, kept))
-    key = replace(segment, bits=_FP32) if group.key_bits == 32 else segment
+    key = replace(segment, bits=_FP32) if group.fp32_keys else segment
     tensors = (
         Tensor("key", group.kv_heads, group.head_dim, (key,)),
         Tensor("value", group.kv_heads, group.value_dim, (segment,)),

@@ -29,7 +29,7 @@ class HeadAttention(Document):
     value_head_dim: Count | None = None
     window: Count | None = None
     kv_layers: Count | None = None
-    key_bits: Literal[16, 32] = Field(16, description="bits of one cached key channel before any scheme")
+    fp32_keys: bool = Field(False, description="keys are cached in 32 bits")
     qkv_bias: bool = False
     output_bias: bool = False
     qk_norm: bool = Field(False, description="one norm vector of head_dim for the queries and one for the keys")
@@ -62,7 +62,7 @@ class HeadAttention(Document):
     @property
     def cached_values_per_token(self) -> int:
         """Values of 16 bits that one layer with a cache keeps of one token: keys and values of all KV heads."""
-        return self.kv_heads * (self.head_dim * self.key_bits // 16 + self.value_dim)
+        return self.kv_heads * (self.head_dim * (2 if self.fp32_keys else 1) + self.value_dim)
 
 
 class Indexer(Document):
@@ -214,7 +214,7 @@ class ModelSpec(Document):
     scales: tuple[Count, ...] = Field(
         (), description="tokens of each scale of a visual model: one pass makes a scale, whose tokens see each other"
     )
-    guidance: Count = Field(1, description="sequences that one request runs as: 2 under classifier-free guidance")
+    guided: bool = Field(False, description="classifier-free guidance runs every request as two sequences")
     factored: Factored | None = None
     mtp_layers: CountOrZero = Field(0, description="multi-token-prediction layers shipped with the model")
     published: Published | None = None
@@ -232,6 +232,11 @@ class ModelSpec(Document):
                 f"{networks}: expected both equal to layers, or their sum"
             )
         return self
+
+    @property
+    def guidance(self) -> int:
+        """Sequences that one request runs as."""
+        return 2 if self.guided else 1
 
     @property
     def growing_values_per_token(self) -> int:
