@@ -56,6 +56,7 @@ def test_options_of_a_scheme_with_defaults_and_ranges(run):
         ("group", 32, "whole number from 8 to 1,024"),
         ("residual", 128, "whole number from 0 to 1,000,000"),
         ("kernel", "fused", "fused, public"),
+        ("append", None, "in_place, concat"),
     ]
     options = {option["name"]: option for option in shown(run, "scheme", "palu")["document"]["options"]}
     assert options["keep"]["allowed"] == "number above 0 to 1"

@@ -160,9 +160,7 @@ def test_flags_realise_the_candidate(asked, flags):
         (
             "default",
             {"max_quality_loss": {"longbnch": 1}},
-            "unknown metric of --max-quality-loss 'longbnch'; "
-            "did you mean 'LongBench'? (allowed: CoQA, GSM8K, GovReport, "
-            "LongBench, PassageRetrieval, TriviaQA, WikiText-2 perplexity, passkey retrieval, zero-shot accuracy)",
+            "unknown metric of --max-quality-loss 'longbnch'; did you mean 'LongBench'?",
         ),
         (
             "default",
