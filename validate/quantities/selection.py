@@ -1,0 +1,49 @@
+"""What choosing tokens takes, and generations counted in equivalent FLOP."""
+
+from __future__ import annotations
+
+from kvwall.simulator.eflops import dense, widths
+from kvwall.simulator.estimate import Axes, estimate
+from kvwall.validate.quantities.time import attention_flops, decode_s, ideal_attention_s
+from kvwall.validate.reproducing.point import Point, quantity
+
+
+@quantity
+def top_k_s(point: Point) -> float:
+    """The top-k over page scores in one layer that chooses: of the two launches of a choice the other one scores."""
+    lines = [line for line in point.found.lines if line.operator == "choose pages"]
+    layers = next(float(line.term.symbols["L"]) for line in lines if "L" in line.term.symbols)
+    launches = sum(float(line.charged_s) for line in lines if "launch" in line.term.name)
+    return (sum(float(line.charged_s) for line in lines) - launches / 2) / layers
+
+
+@quantity
+def representatives_share(point: Point) -> float:
+    """Part of a request (prefill and decode) that representatives take: with them over without, less one."""
+    name, _, options = str(point.words["scheme"]).partition(":")
+    without = point.at(scheme=f"{name}:{options},representatives=0" if options else f"{name}:representatives=0")
+    return _request_s(point) / _request_s(without) - 1.0
+
+
+def _request_s(point: Point) -> float:
+    prompt = Axes(point.batch, float(point.words["input"]), "prefill")
+    return float(estimate(point.setup, prompt, keep_lines=False).step_s.mid) + decode_s(point)
+
+
+@quantity
+def attention_flops_per_s(point: Point) -> float:
+    """FLOP of attention over its seconds at the data sheet's bound, in one step."""
+    return attention_flops(point) / ideal_attention_s(point)
+
+
+@quantity
+def generation_eflops(point: Point) -> float:
+    """Equivalent FLOP of one answer of ``output`` tokens after ``input`` of them."""
+    model = widths(point.setup.architecture)
+    return float(dense(model, float(point.words["input"]), float(point.words["output"])).total)
+
+
+@quantity
+def generation_linear_flops(point: Point) -> float:
+    """FLOP of that answer that grow with its length alone: two for each parameter and token."""
+    return 2.0 * widths(point.setup.architecture).parameters * float(point.words["output"])
