@@ -17,6 +17,7 @@ from kvwall.simulator.predicting.prediction import predict_kernels
 from kvwall.simulator.predicting.table import Table
 from kvwall.validate.calibrate import fitted
 from kvwall.validate.extrapolation import beyond, new_kernel, unplanned
+from kvwall.validate.generations import plans_borrowed
 from kvwall.validate.known_plans import planned
 from kvwall.validate.point_table import Sample
 
@@ -113,3 +114,24 @@ def test_another_generation_lends_to_the_same_library_of_the_same_vendor(
            "kv_len": "4096", "n_q_heads": "32", "n_kv_heads": "8", "head_dim": "128"}  # fmt: skip
     made = predict_kernels(Table("", tuple(row), {key: [cell] for key, cell in row.items()}, {}), Chooser((LENDER,)))
     assert made.note[0].startswith(note)
+
+
+def test_a_band_beyond_the_fit_holds_more_than_one_that_does_not_grow() -> None:
+    found = beyond(sample(), "batch")
+    assert found is not None
+    assert found.inside <= found.found.inside_band
+    assert found.inside < 1
+
+
+def test_devices_are_held_against_the_plan_of_another_generation() -> None:
+    # Twelve decodes on an A100, whose own fits stay hidden: the H100 is the nearest with stacked memory.
+    lengths = [str(2**n) for n in range(4, 16)]
+    row = {"gpu": "a100", "framework": "vllm", "kernel": "decode_attention", "dtype": "bf16", "batch": "1",
+           "n_q_heads": "32", "n_kv_heads": "8", "head_dim": "128", "flag": ""}  # fmt: skip
+    cells = {**{key: [cell] * 12 for key, cell in row.items()}, "kv_len": lengths, "latency_us": ["20"] * 12}
+    (found,) = plans_borrowed(Table("", tuple(cells), cells, {}))
+    assert (found.device, found.lender, found.kernel) == (
+        "a100-sxm4-80gb", "h100-sxm5-80gb", "decode_attention, cache bf16",
+    )  # fmt: skip
+    assert found.found.n == 12
+    assert found.regime == "below 100 us"
