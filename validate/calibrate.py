@@ -17,6 +17,7 @@ from kvwall.simulator.predicting.agreement import Agreement, agreement
 from kvwall.simulator.predicting.choosing import Fitted
 from kvwall.simulator.predicting.fits import shipped
 from kvwall.simulator.predicting.folds import out_of_fold_s
+from kvwall.simulator.predicting.shape_range import range_of
 from kvwall.simulator.traffic import Array
 from kvwall.validate.fit import Fit, fit_family, residual_by_regime
 from kvwall.validate.known_plans import FEWEST_POINTS, planned
@@ -131,6 +132,7 @@ def fitted(sample: Sample, date: str, lenders: Iterable[Fitted] | None = None) -
         log_covariance=_covariance(family, free, fit),
         residual={regime: _rounded(value) for regime, value in spread.items()},
         n=fit.n,
+        range=range_of(sample.points),
         cross_validated=OutOfFold(median=_rounded(errors.median), p90=_rounded(errors.p90), bias=_rounded(errors.bias)),
         points=", ".join(sample.sources) or "source not stated",
         date=date,

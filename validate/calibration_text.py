@@ -33,9 +33,11 @@ def calibration_text(calibration: KernelCalibration) -> str:
     for fit in data["fits"].values():
         fit["log_covariance"] = [_Row(row) for row in fit["log_covariance"]]
         fit["residual"] = _Flow(fit["residual"])
+        fit["range"] = _Flow({name: _Row(ends) for name, ends in fit["range"].items()})
         fit["cross_validated"] = _Flow(fit["cross_validated"])
-        if not fit["comment"]:
-            del fit["comment"]
+        for name in ("range", "comment"):
+            if not fit[name]:
+                del fit[name]
     return _dump({**head, "fits": data["fits"]})
 
 

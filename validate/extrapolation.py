@@ -20,12 +20,14 @@ from kvwall.simulator.predicting.choosing import REGIME_BOUNDS_S, Fitted
 from kvwall.simulator.predicting.families import families
 from kvwall.simulator.predicting.fits import shipped
 from kvwall.simulator.predicting.lending import KNOWN_PLANS
+from kvwall.simulator.predicting.shape_range import OUTSIDE_SPREAD, Range, outside, range_of
 from kvwall.simulator.predicting.table import Table
 from kvwall.simulator.traffic import Array
 from kvwall.validate.calibrate import fitted
 from kvwall.validate.fit import fit_family
 from kvwall.validate.generations import borrowed
 from kvwall.validate.point_table import Index, Sample, point_table, read_points
+from kvwall.validate.trees import grown
 
 #: Fewer points than this on either side of a limit are no test.
 _FEWEST = 20
@@ -46,6 +48,8 @@ class Beyond:
     """Points above a limit, predicted by a fit to those up to it.
 
     :ivar fitted: points up to the limit
+    :ivar inside: what the band of the fit would hold if it did not grow beyond the fitted shapes
+    :ivar trees: boosted trees grown on the same points, where they were asked for
     """
 
     family: str
@@ -53,6 +57,8 @@ class Beyond:
     framework: str
     fitted: int
     found: Agreement
+    inside: float
+    trees: Agreement | None = None
 
 
 @dataclass(frozen=True)
@@ -79,16 +85,22 @@ class NewKernel:
     plans: tuple[str, ...]
 
 
-def beyond(sample: Sample, column: str) -> Beyond | None:
-    """``sample`` above the limit of ``column``; ``None`` where one side of it holds too little."""
+def beyond(sample: Sample, column: str, *, trees: bool = False) -> Beyond | None:
+    """``sample`` above the limit of ``column``; ``None`` where one side of it holds too little.
+
+    :param trees: hold boosted trees against the same points as well
+    """
     values = np.broadcast_to(np.asarray(getattr(sample.points, column)), sample.latency_s.shape)
     below, above = (np.flatnonzero(side) for side in (values <= LIMITS[column], values > LIMITS[column]))
     if min(below.size, above.size) < _FEWEST:
         return None
-    fit = fit_family(sample.family, sample.points.take(below), sample.latency_s[below], sample.machine)
+    seen = sample.points.take(below)
+    fit = fit_family(sample.family, seen, sample.latency_s[below], sample.machine)
     spread = tuple(fit.residual.values())
-    found = _held(sample, sample.family, fit.parameters, spread, above)
-    return Beyond(sample.family.name, sample.device, sample.framework, int(below.size), found)
+    found = _held(sample, sample.family, fit.parameters, spread, above, range_of(seen))
+    inside = _held(sample, sample.family, fit.parameters, spread, above, {}).inside_band
+    other = _errors(grown(sample, below)(above), sample.latency_s[above]) if trees else None
+    return Beyond(sample.family.name, sample.device, sample.framework, int(below.size), found, inside, other)
 
 
 def new_kernel(sample: Sample, lenders: Iterable[Fitted]) -> NewKernel:
@@ -125,9 +137,9 @@ def _trial(sample: Sample, seed: int, strangers: tuple[Fitted, ...]) -> tuple[Ag
     own = fit_family(sample.family, seen.points, seen.latency_s, sample.machine)
     none = (0.0, 0.0, 0.0)
     return (
-        _held(sample, family, document.parameters, tuple(document.residual.values()), rest),
-        _held(sample, seen.family, plain.parameters, none, rest),
-        _held(sample, sample.family, own.parameters, none, rest),
+        _held(sample, family, document.parameters, tuple(document.residual.values()), rest, document.range),
+        _held(sample, seen.family, plain.parameters, none, rest, {}),
+        _held(sample, sample.family, own.parameters, none, rest, {}),
         family.name,
     )
 
@@ -148,22 +160,27 @@ def _middle(found: list[Agreement]) -> tuple[float, float]:
 
 
 def _held(
-    sample: Sample, family: Family, parameters: dict[str, float], spread: tuple[float, ...], rows: Index
+    sample: Sample, family: Family, parameters: dict[str, float], spread: tuple[float, ...], rows: Index, known: Range
 ) -> Agreement:
-    """Agreement of some points of ``sample`` with a fit and its band."""
+    """Agreement of some points of ``sample`` with a fit and its band, which grows beyond the ``known`` shapes."""
     points, measured = sample.points.take(rows), sample.latency_s[rows]
     seconds = np.broadcast_to(family.seconds(points, parameters, sample.machine), measured.shape)
     ideal = np.maximum(sample.memory_s, sample.other_s)[rows]
-    wide: Array = np.exp(_BAND * np.asarray(spread)[np.searchsorted(REGIME_BOUNDS_S, ideal, side="right")])
+    inside = np.asarray(spread)[np.searchsorted(REGIME_BOUNDS_S, ideal, side="right")]
+    wide: Array = np.exp(_BAND * np.hypot(inside, OUTSIDE_SPREAD * outside(points, known)))
     found = agreement(seconds, measured, seconds / wide, seconds * wide)
     if found is None:
         raise ValueError("a sample has no point")
     return found
 
 
-def beyond_rows(samples: Iterable[Sample], column: str) -> list[Beyond]:
+def _errors(seconds: Array, measured: Array) -> Agreement | None:
+    return agreement(seconds, measured, measured, measured)
+
+
+def beyond_rows(samples: Iterable[Sample], column: str, *, trees: bool = False) -> list[Beyond]:
     """Every decode model beyond the limit of ``column``."""
-    tested = (beyond(sample, column) for sample in samples if sample.family.kernel in _DECODES)
+    tested = (beyond(sample, column, trees=trees) for sample in samples if sample.family.kernel in _DECODES)
     return [one for one in tested if one is not None]
 
 
