@@ -1,12 +1,14 @@
-"""H2O inside FlexGen on the machine whose rates FlexGen fitted: its equations, with the tokens that H2O keeps."""
+"""H2O inside FlexGen: by its equations where its rates are fitted, and with its waits where nothing is away."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from kvwall.hardware.engine_version import find_engine
 from kvwall.hardware.errors import InputError
 from kvwall.simulator.cost_models.flexgen import Policy, Shape, layer_generation_s, layer_prefill_s
 from kvwall.simulator.schemes.flexgen import FlexGen
+from kvwall.validate.quantities.time import decode_s, prefill_s
 from kvwall.validate.reproducing.point import Point, quantity
 
 
@@ -30,6 +32,28 @@ def evicted_flexgen_tokens_per_s(point: Point) -> float:
     attending = replace(shape, prompt=int(_attended(point, prompt, output)), output=0)
     steps = (output - 1) * layer_generation_s(attending, policy, rates)
     return policy.batch * output / (model.layers * (layer_prefill_s(shape, policy, rates) + steps))
+
+
+@quantity
+def waiting_decode_s(point: Point) -> float:
+    """All decode steps of a loop that waits for the device after every half layer, as FlexGen's does.
+
+    The launches of a half layer then hide under nothing; they are taken as those of a layer without a graph.
+    """
+    per_half_layer = find_engine("hf").host.eager_per_layer_s.mid
+    return decode_s(point) + float(point.words["output"]) * 2 * point.setup.model.layers * per_half_layer
+
+
+@quantity
+def waiting_decode_tokens_per_s(point: Point) -> float:
+    """Generated tokens per second of that loop."""
+    return point.batch * float(point.words["output"]) / waiting_decode_s(point)
+
+
+@quantity
+def waiting_tokens_per_s(point: Point) -> float:
+    """The same with the prefill, whose launches are few beside its products."""
+    return point.batch * float(point.words["output"]) / (waiting_decode_s(point) + prefill_s(point))
 
 
 def _attended(point: Point, prompt: int, output: int) -> float:
