@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from kvwall.hardware.system import CLASS_LAUNCH_S
 from kvwall.simulator.adapters import adapter_operator
 from kvwall.simulator.cache import Cache
 from kvwall.simulator.dense import dense_cache
@@ -207,10 +208,11 @@ def _prices(
     """
     host, layers = setup.engine.host, setup.model.layers
     launch_s: list[Numeric] = []
+    slower = setup.system.node.host.launch_s / CLASS_LAUNCH_S
     for level in LEVELS:
         eager = getattr(host.eager_per_layer_s, level) * layers if setup.eager else 0.0
         prompt = 0.0 if passes is None else getattr(host.prefill_per_layer_s, level) * setup.dense_layers * passes
-        launch_s.append(np.maximum(eager, prompt))
+        launch_s.append(np.maximum(eager, prompt) * slower)
     shares = (run.compute_share, run.memory_share)
     return Prices(setup.system, setup.calibration, levels, ndim, launch_s, setup.kernels, *shares)
 

@@ -77,13 +77,13 @@ class FlexGen(Scheme):
 
     def rewrite(self, cache: Cache) -> Cache:
         """Content moves, oldest tokens first; weights and activations cross the host link beside the computation."""
-        host, drives = self._away("c")
+        host, drives = self.away("c")
         if float(self.kv_bits) < 16:
             bits = integer_bits(float(self.kv_bits), _GROUP, 16.0, 16.0)
             cache = cache.map_tensors(lambda _, t: t.map(lambda s: replace(s, bits=bits)), QUANTISED_ROLES)
         if host + drives:
             cache = cache.map_tensors(lambda _, t: self._moved(t, host, drives), CONTENT_ROLES)
-        on_host, on_drives = self._away("w")
+        on_host, on_drives = self.away("w")
         run = replace(
             cache.execution, weights_on_host=on_host, weights_on_ssd=on_drives, blocks=float(self.blocks)
         )  # fmt: skip
@@ -99,7 +99,7 @@ class FlexGen(Scheme):
         value = getattr(self, key)
         return 0.0 if value in {None, "auto"} else float(value)
 
-    def _away(self, what: str) -> tuple[float, float]:
+    def away(self, what: str) -> tuple[float, float]:
         """Parts of weights (w), cache (c) or activations (h) in host memory and on drives."""
         on_device, on_host = self._given(f"{what}g"), getattr(self, f"{what}c")
         host = 100.0 - on_device if on_host is None else on_host
@@ -119,7 +119,7 @@ class FlexGen(Scheme):
 
     def _activations(self, cache: Cache) -> list[tuple[int, Operator]]:
         """Rows between two layers that wait elsewhere while other blocks pass: in and out once a layer."""
-        host, drives = self._away("h")
+        host, drives = self.away("h")
         if not host + drives:
             return []
         return [
