@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kvwall.simulator.eflops import dense, widths
 from kvwall.simulator.estimate import Axes, estimate
-from kvwall.validate.quantities.time import attention_flops, decode_s, ideal_attention_s
+from kvwall.validate.quantities.time import attention_flops, decode_s, ideal_attention_s, offline_tokens_per_s
 from kvwall.validate.reproducing.point import Point, quantity
 
 
@@ -28,6 +28,18 @@ def representatives_share(point: Point) -> float:
 def _request_s(point: Point) -> float:
     prompt = Axes(point.batch, float(point.words["input"]), "prefill")
     return float(estimate(point.setup, prompt, keep_lines=False).step_s.mid) + decode_s(point)
+
+
+@quantity
+def continuous_tokens_per_s(point: Point) -> float:
+    """Generated tokens over prefill and decode; ``batch: max`` is what fits in the middle of an answer.
+
+    An engine that admits a sequence as others leave runs sequences of all ages, on the mean half way.
+    """
+    if point.words["batch"] == "max":
+        half = float(point.words["input"]) + float(point.words["output"]) / 2
+        point = point.at(batch=point.at(context=half, input=None, output=None).batch)
+    return offline_tokens_per_s(point)
 
 
 @quantity
