@@ -33,7 +33,8 @@ def adapter_projection_s(point: Point) -> float:
     adapters, hidden = point.setup.adapters, float(point.setup.model.hidden_size)
     if adapters is None:
         return 0.0
-    shape: Symbols = {"s": point.batch, "N": min(float(adapters.count), point.batch), "r": float(adapters.rank), "h": hidden}
+    distinct = min(float(adapters.count), point.batch)
+    shape: Symbols = {"s": point.batch, "N": distinct, "r": float(adapters.rank), "h": hidden}
     terms = (
         term("adapters", "hbm", "2 * N * r * 2 * h", "Punica, section 4", **shape),
         term("rows", "hbm", "2 * s * (2 * h + 2 * r)", "Punica, section 4", **shape),
