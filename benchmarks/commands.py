@@ -24,6 +24,7 @@ COMMANDS: dict[str, float] = {
     "fit llama-3.1-70b --on h100:8": 0.6,
     "explain llama-3.1-8b --on h100 --scheme kivi:bits=2": 0.6,
     "compare llama-3.1-8b --on h100": 0.8,
+    "compare llama-3.1-8b --on h100 --schemes all": 1.5,
     "need llama-3.1-70b --context 32k --users 16": 1.5,
 }
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from kvwall.hardware.device import Device
 from kvwall.hardware.engine_version import find_engine
-from kvwall.hardware.errors import InputError
+from kvwall.hardware.errors import InputError, canonical
 from kvwall.hardware.system import System, make_system
 from kvwall.simulator.adapters import parse_adapters
 from kvwall.simulator.deployment import make_deployment
@@ -18,6 +18,7 @@ from kvwall.simulator.kernel_prices import calibration_of
 from kvwall.simulator.missing_units import missing_units
 from kvwall.simulator.overrides import overridden, parse_overrides
 from kvwall.simulator.pools import pool
+from kvwall.simulator.predicting.defaults import CLASS_DEFAULTS
 from kvwall.simulator.setup import Overrides, Setup
 from kvwall.simulator.speculation import parse_speculation, with_draft
 from kvwall.simulator.stack import parse_stack
@@ -141,7 +142,7 @@ def resolve(inquiry: Inquiry, phase: Phase = "decode") -> Resolved:
     assumptions = _assumptions(inquiry, setup, phase)
     if told.calibration is not None:
         assumptions += (f"host time and queue of the engine by {told.calibration}, fitted to served points",)
-    return Resolved(setup, assumptions, _warnings(setup))
+    return Resolved(setup, assumptions, (*_warnings(setup), *_unused_calibration(inquiry, setup)))
 
 
 def native_weights(model: ModelSpec) -> str:
@@ -227,6 +228,17 @@ def _assumptions(inquiry: Inquiry, setup: Setup, phase: Phase) -> tuple[str, ...
         when = f"as of {price.as_of}" if price.as_of[:1].isdigit() else "recalled, not looked up"
         made.append(f"price {price.per_hour_usd:g} USD per GPU-hour, {when}")
     return tuple(made)
+
+
+def _unused_calibration(inquiry: Inquiry, setup: Setup) -> tuple[str, ...]:
+    """A warning for a calibration that was named and knows nothing of the device."""
+    asked = canonical(inquiry.calibration)
+    if asked in {"auto", "none", CLASS_DEFAULTS} or setup.calibration_name != CLASS_DEFAULTS:
+        return ()
+    return (
+        f"--calibration {inquiry.calibration} prices no kernel on {setup.system.device.name}: "
+        "all of it is priced by documented class defaults",
+    )
 
 
 def _warnings(setup: Setup) -> tuple[str, ...]:

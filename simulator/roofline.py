@@ -9,6 +9,7 @@ or a latency adds is a line of its own. The charged seconds add up to the step e
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,11 @@ _STAGE = ("wait for the slowest stage", "max(0, microbatches * slowest stage - s
 _LAUNCH = ("wait for launches", "max(0, layers * eager time per layer - step)")
 
 
+#: What a kernel's time is known from: a fit of this device and framework, a fit lent by another, the fit of a plain
+#: kernel carried over to what nobody measured, or documented efficiencies of its class.
+Basis = Literal["fitted", "borrowed", "carried over", "class default"]
+
+
 @dataclass(frozen=True)
 class PricedTerm:
     """A line of the bill.
@@ -33,6 +39,7 @@ class PricedTerm:
     :ivar ranks: ranks that pay it
     :ivar alone_s: seconds it would take by itself on its resource
     :ivar charged_s: its part of the step
+    :ivar basis: what the time of its operator is known from
     """
 
     owner: str
@@ -41,6 +48,7 @@ class PricedTerm:
     ranks: Numeric
     alone_s: Numeric
     charged_s: Numeric
+    basis: Basis = "class default"
 
 
 @dataclass(frozen=True)
@@ -138,7 +146,8 @@ def _calibrated(
         lines.append(PricedTerm(operator.owner, operator.name, t, operator.ranks, seconds, charged))
     symbols: dict[str, Numeric] = {"kernel": total, "roofline": longest}
     rest = Term("beyond the data sheet", "latency", total - longest, "kernel - roofline", symbols, kernel.source)
-    return total + waiting, [*lines, _line(operator, rest)]
+    basis: Basis = "borrowed" if "borrowed" in kernel.source else "fitted"
+    return total + waiting, [replace(line, basis=basis) for line in (*lines, _line(operator, rest))]
 
 
 def _carried_over(
@@ -163,7 +172,7 @@ def _carried_over(
         symbols: dict[str, Numeric] = {"bound": bound, "carried": own * factor}
         short = Term("up to the data sheet", "latency", rest, "max(bound, carried) - carried", symbols, "hard bound")
         scaled.append(_line(operator, short))
-    return total, scaled
+    return total, [replace(line, basis="carried over") for line in scaled]
 
 
 def _binding(busy: dict[Resource, Numeric], longest: Numeric) -> dict[Resource, NDArray[np.bool_]]:
@@ -245,9 +254,7 @@ def _longest_stream(
         share = np.divide(pays, seconds, out=np.zeros(np.broadcast(pays, seconds).shape), where=np.asarray(seconds) > 0)
         for stream, line in lines:
             if stream == name:
-                kept.append(
-                    PricedTerm(line.owner, line.operator, line.term, line.ranks, line.alone_s, line.charged_s * share)
-                )
+                kept.append(replace(line, charged_s=line.charged_s * share))
     kept += _waits(waits_stage, "network", "pipeline", _STAGE, "stages of unlike length")
     kept += _waits(waits_launch, "host", "launches", _LAUNCH, "engine profile")
     return Bill(step, tuple(kept))

@@ -10,21 +10,32 @@ import numpy as np
 
 from kvwall.hardware.errors import ForbiddenError, InputError
 from kvwall.simulator.answers.base import Part, Range, SetupAnswer, band, setup_fields
-from kvwall.simulator.answers.limits import check_points, context_warnings, copy_notes, room_warnings, sequence_warnings
+from kvwall.simulator.answers.limits import (
+    attention_basis,
+    calibration_warnings,
+    check_points,
+    context_warnings,
+    copy_notes,
+    room_warnings,
+    sequence_warnings,
+)
 from kvwall.simulator.answers.step import StepPoint, step_point
 from kvwall.simulator.auto import settle
 from kvwall.simulator.capacity import Capacity
 from kvwall.simulator.estimate import Axes, estimate
 from kvwall.simulator.inquiry import Inquiry, Resolved, resolve
 from kvwall.simulator.quality import Evidence, evidence_for
+from kvwall.simulator.roofline import Basis
 from kvwall.simulator.setup import Setup
-from kvwall.simulator.stack import parse_stack
+from kvwall.simulator.stack import parse_stack, scheme_names
 
 
 class CompareRow(StepPoint):
     """A step under one scheme.
 
     :ivar ratio_to_first: time of the first scheme's step over this one's, so that above 1 is faster
+    :ivar attention_from: what the time of attention is known from
+    :ivar unmeasured: what of the stack nobody published together
     """
 
     scheme: str
@@ -32,6 +43,8 @@ class CompareRow(StepPoint):
     kv_tokens: Range
     max_concurrency: Range
     quality: tuple[Evidence, ...]
+    attention_from: Basis
+    unmeasured: str | None = None
     refused: None = None
 
 
@@ -63,7 +76,7 @@ def compare(
 ) -> CompareAnswer:
     """Price the same steps under each of ``schemes``.
 
-    :param schemes: stacks, e.g. ``["none", "fp8", "kivi:bits=2"]``
+    :param schemes: stacks, e.g. ``["none", "fp8", "kivi:bits=2"]``; ``["all"]`` is every scheme at its defaults
     :param options: the other fields of :class:`Inquiry`
     :raises InputError: bad input; a scheme that the architecture forbids is a row that says so
     """
@@ -81,6 +94,8 @@ def answer_compare(
     """:func:`compare` of a setup that is resolved already."""
     if not schemes:
         raise InputError("--schemes: is empty; write for example 'none;fp8;kivi:bits=2'")
+    if [text.strip().lower() for text in schemes] == ["all"]:
+        schemes = ("none", *(name for name in scheme_names() if name != "none"))
     check_points(len(schemes) * len(batch) * len(context))
     setup = resolved.setup
     first: dict[tuple[int, int], float] = {}
@@ -94,8 +109,9 @@ def answer_compare(
         except ForbiddenError as refusal:
             rows.append(RefusedRow(scheme=stack.text, refused=str(refusal)))
             continue
-        made, assumed = _rows(replace(setup, stack=stack), batch, context, phase, first, terms)
+        made, assumed, warned = _rows(replace(setup, stack=stack), batch, context, phase, first, terms)
         rows += made
+        warnings += [warning for warning in warned if warning not in warnings]
         refused = [(row.batch, row.context) for row in made if not row.fits]
         warnings += room_warnings(replace(setup, stack=parse_stack(made[0].scheme)), refused, made[0].scheme)
         notes += assumed
@@ -113,12 +129,12 @@ def _rows(
     phase: Literal["decode", "prefill"],
     first: dict[tuple[int, int], float],
     terms: bool,
-) -> tuple[list[CompareRow], tuple[str, ...]]:
-    """The rows of one scheme; ``first`` remembers the seconds of the first scheme at each point."""
+) -> tuple[list[CompareRow], tuple[str, ...], tuple[str, ...]]:
+    """The rows of one scheme, its notes and its warnings; ``first`` remembers the first scheme's seconds at a point."""
     axes = Axes(np.asarray(batch, dtype=np.float64)[:, None], np.asarray(context, dtype=np.float64)[None, :], phase)
     setup, settled = settle(setup, axes)
     found = estimate(setup, axes)
-    quality = evidence_for(setup.stack)
+    quality, attention_from = evidence_for(setup.stack), attention_basis(found.lines)
     rows = []
     for i, sequences in enumerate(batch):
         for j, tokens in enumerate(context):
@@ -132,6 +148,8 @@ def _rows(
                 "kv_tokens": band(capacity.kv_tokens),
                 "max_concurrency": band(capacity.max_concurrency),
                 "quality": quality,
+                "attention_from": attention_from,
+                "unmeasured": setup.stack.unmeasured,
             }
             rows.append(CompareRow(**dict(point), **extra))
-    return rows, (*settled, *found.notes)
+    return rows, (*settled, *found.notes), calibration_warnings(setup, found.lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from kvwall.simulator.capacity import Capacity
 from kvwall.simulator.estimate import Axes, stored_bytes
 from kvwall.simulator.kept import kept_cache
 from kvwall.simulator.remedy import smallest_change
+from kvwall.simulator.roofline import Basis, PricedTerm
 from kvwall.simulator.setup import Setup
 
 _GIB = 2.0**30
@@ -55,6 +56,23 @@ def sequence_warnings(setup: Setup, batch: int) -> tuple[str, ...]:
         f"batch {batch:,}{where} exceeds the {setup.num_seqs:,} sequences of the engine's largest batch "
         "(--max-num-seqs): priced as one step all the same",
     )
+
+
+def calibration_warnings(setup: Setup, lines: Sequence[PricedTerm]) -> tuple[str, ...]:
+    """A warning for a calibration that knows no kernel of a step."""
+    if setup.kernels is None or any(line.basis != "class default" for line in lines):
+        return ()
+    return (
+        f"calibration {setup.calibration_name} prices no kernel of this step on {setup.system.device.name}: "
+        "all of it is priced by documented class defaults",
+    )
+
+
+def attention_basis(lines: Sequence[PricedTerm]) -> Basis:
+    """What the time of attention is known from; of several groups of layers, the least certain."""
+    bases: tuple[Basis, ...] = get_args(Basis)
+    found = {line.basis for line in lines if " attention (" in line.operator}
+    return max(found, key=bases.index, default="class default")
 
 
 def room_warnings(setup: Setup, refused: Sequence[tuple[int, int]], scheme: str = "") -> tuple[str, ...]:

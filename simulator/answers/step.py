@@ -125,6 +125,7 @@ def answer_step(
         for j in range(shape[1])
     )
     warnings = (
+        *limits.calibration_warnings(setup, found.lines),
         *limits.context_warnings(setup, max(context)),
         *limits.sequence_warnings(setup, max(batch)),
         *limits.room_warnings(setup, [(point.batch, point.context) for point in points if not point.fits]),

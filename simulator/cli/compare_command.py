@@ -30,7 +30,7 @@ _USUAL = "none;fp8;int4;kivi:bits=4;kivi:bits=2;snapkv:budget=1024;quest:budget=
 @takes_inquiry
 def command(
     inquiry: Inquiry,
-    schemes: Annotated[str, typer.Option(help="stacks with ; between them")] = _USUAL,
+    schemes: Annotated[str, typer.Option(help="stacks with ; between them, or all: each at its defaults")] = _USUAL,
     batch: Annotated[str, typer.Option(help="sequences: 32, a list or a range")] = "1",
     context: Annotated[str, typer.Option(help="cached tokens per sequence")] = "8k",
     phase: Annotated[Phase, typer.Option(help="decode step or prefill")] = Phase.decode,
@@ -58,6 +58,7 @@ def render(answer: CompareAnswer, screen: Console) -> None:
         cells = [_cells(row) for row in priced if (row.batch, row.context) == (batch, context)]
         screen.print(table(f"{batch:,} x {context:,} tokens", _COLUMNS, cells, whole=7))
         screen.print()
+    _marks(priced, screen)
     for row in answer.rows:
         if isinstance(row, RefusedRow):
             screen.print(Text(f"{row.scheme}: refused: {row.refused}", style="yellow"))
@@ -66,12 +67,33 @@ def render(answer: CompareAnswer, screen: Console) -> None:
 
 _COLUMNS = ("scheme", "step ms", "speed", "fits", "KV GB", "read GB", "KV tokens", "bound by")
 
+#: Marks of what a row's attention is known from, shown where rows differ or nothing is fitted.
+_MARKS = {"fitted": "", "borrowed": "'", "carried over": "~", "class default": "?"}
+_TOLD = {
+    "'": "attention by a fit lent from another device or framework",
+    "~": "attention carried over from a fitted kernel of plain work",
+    "?": "attention by class defaults, not a fit",
+    "*": "a stack that nobody published together: computed, not measured",
+}
+
+
+def _mark(row: CompareRow) -> str:
+    return _MARKS[row.attention_from] + ("*" if row.unmeasured else "")
+
+
+def _marks(rows: Sequence[CompareRow], screen: Console) -> None:
+    """What the marks mean that stand in the tables above."""
+    used = {mark for row in rows for mark in _mark(row)}
+    for mark, meaning in _TOLD.items():
+        if mark in used:
+            screen.print(Text(f"{mark} {meaning}", style="dim"))
+
 
 def _cells(row: CompareRow) -> tuple[str, ...]:
     return (
         _folded(row.scheme),
         spread(row.step_s, milliseconds),
-        f"{row.ratio_to_first:.2f}x",
+        f"{row.ratio_to_first:.2f}x{_mark(row)}",
         "yes" if row.fits else "NO",
         gigabytes(row.kv_stored_bytes),
         gigabytes(row.kv_read_bytes),
