@@ -86,7 +86,7 @@ class KernelFit(Document):
     log_covariance: tuple[tuple[float, ...], ...]
     residual: dict[str, float]
     n: int = Field(ge=1)
-    range: dict[str, tuple[float, float]] = {}
+    range: dict[str, tuple[float, float]] = Field(default_factory=dict)
     cross_validated: OutOfFold
     points: str = Field(min_length=1)
     date: str

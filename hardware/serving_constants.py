@@ -6,6 +6,10 @@ from pydantic import Field
 
 from kvwall.hardware.band import FactorBand, SecondsBand
 from kvwall.hardware.document import Sourced
+from kvwall.hardware.quantity import Seconds
+
+#: A bare kernel launch on a current server's processor (EPYC 7313 2.26 us, Xeon 8468V 2.37 us: SKIP, arXiv 2504.11750).
+CLASS_LAUNCH_S = 2.3e-6
 
 
 class HostTime(Sourced):
@@ -18,6 +22,9 @@ class HostTime(Sourced):
     prefill_per_layer_s: SecondsBand = Field(
         alias="prefill_per_layer",
         description="least time of a dense layer in a pass that holds a prompt: the host launches kernel by kernel",
+    )
+    reference_launch_s: Seconds = Field(
+        CLASS_LAUNCH_S, alias="reference_launch", description="a bare launch on the processors that these times are of"
     )
 
 

@@ -12,6 +12,7 @@ from kvwall.hardware.errors import InputError, UnknownNameError
 from kvwall.hardware.library import Library, is_path, split_count
 from kvwall.hardware.offload_rates import OffloadRates
 from kvwall.hardware.quantity import BytesPerSecond, FlopsPerSecond, MemoryBytes, Seconds
+from kvwall.hardware.serving_constants import CLASS_LAUNCH_S
 
 
 class ComputingDrives(Sourced):
@@ -22,9 +23,6 @@ class ComputingDrives(Sourced):
     compute_flops_per_s: FlopsPerSecond = Field(alias="compute", description="of one drive")
     link_bandwidth_bytes_per_s: BytesPerSecond = Field(alias="link", description="of one drive, one way")
 
-
-#: A bare kernel launch on a current server's processor (EPYC 7313 2.26 us, Xeon 8468V 2.37 us: SKIP, arXiv 2504.11750).
-CLASS_LAUNCH_S = 2.3e-6
 
 #: What stands where a system file describes no such drives: the only published prototype.
 CLASS_DRIVES = ComputingDrives.model_validate(

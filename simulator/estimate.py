@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from kvwall.hardware.system import CLASS_LAUNCH_S
 from kvwall.simulator.adapters import adapter_operator
 from kvwall.simulator.cache import Cache
 from kvwall.simulator.dense import dense_cache
@@ -208,7 +207,7 @@ def _prices(
     """
     host, layers = setup.engine.host, setup.model.layers
     launch_s: list[Numeric] = []
-    slower = setup.system.node.host.launch_s / CLASS_LAUNCH_S
+    slower = setup.system.node.host.launch_s / host.reference_launch_s
     for level in LEVELS:
         eager = getattr(host.eager_per_layer_s, level) * layers if setup.eager else 0.0
         prompt = 0.0 if passes is None else getattr(host.prefill_per_layer_s, level) * setup.dense_layers * passes

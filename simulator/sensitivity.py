@@ -112,7 +112,7 @@ def capacity_sensitivity(setup: Setup, context: int) -> Sensitivity:
 
     def sequences(values: Sequence[Array]) -> Array:
         kv = np.maximum(0.0, pool + spent - np.sum(values, axis=0))
-        return np.interp(kv, pools, held) * d.dp
+        return np.asarray(np.interp(kv, pools, held) * d.dp)
 
     return _told(f"sequences of {context:,} tokens", "", factors, sequences)
 

@@ -12,7 +12,8 @@ import pytest
     [
         (
             "kivi:bist=2",
-            "scheme 'kivi:bist=2': unknown key 'bist'; did you mean 'bits'? (allowed: append, bits, group, kernel, residual)",
+            "scheme 'kivi:bist=2': unknown key 'bist'; did you mean 'bits'? "
+            "(allowed: append, bits, group, kernel, residual)",
         ),
         ("kivi:bits=3000", "scheme 'kivi:bits=3000': bits: expected 2, 4 or 8 (found '3000')"),
         ("kivi:bits=nan", "scheme 'kivi:bits=nan': bits: expected 2, 4 or 8 (found 'nan')"),

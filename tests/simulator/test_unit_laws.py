@@ -10,12 +10,14 @@ import pytest
 from pydantic import BaseModel
 
 from kvwall.hardware.device import Peaks
+from kvwall.hardware.errors import ForbiddenError
 from kvwall.simulator.estimate import Axes, Estimate, estimate
 from kvwall.simulator.prices import Prices
 from kvwall.simulator.roofline import price
 from kvwall.simulator.setup import Setup
-from kvwall.simulator.stack import scheme_names
+from kvwall.simulator.stack import parse_stack, scheme_names
 from kvwall.simulator.traffic import UNITS, Operator, Term, Traffic
+from kvwall.workloads.model_lookup import find_model
 
 STACKS = (*scheme_names(), "kivi:kernel=public", "offload:attend=host", "offload:to=ssd", "palu+int4+quest+offload")
 SECONDS = ("ideal_s", "low", "mid", "high")
@@ -23,6 +25,21 @@ SAME = (
     "weights_read_bytes", "kv_stored_bytes", "kv_read_bytes", "kv_written_bytes", "host_link_bytes", "joules",
     "usd_per_million_tokens",
 )  # fmt: skip
+
+
+#: Kinds of model, of which a scheme is tried on the first that it serves.
+MODELS = ("llama-3.1-8b", "qwen3-30b-a3b", "deepseek-v3", "infinity-2b")
+
+
+def model_for(scheme: str) -> str:
+    def serves(model: str) -> bool:
+        try:
+            parse_stack(scheme).check(find_model(model)[1])
+        except ForbiddenError:
+            return False
+        return True
+
+    return next(model for model in MODELS if serves(model))
 
 
 def values(found: Estimate) -> dict[str, Any]:
@@ -57,7 +74,7 @@ def _scale(name: str, factor: float, inherited: float) -> float:
 @pytest.mark.parametrize("phase", ["decode", "prefill"])
 @pytest.mark.parametrize("scheme", STACKS)
 def test_a_change_of_the_unit_of_time(setup_of: Any, scheme: str, phase: Any) -> None:
-    setup: Setup = setup_of(scheme=scheme, on="h100:8", eager=phase == "prefill")
+    setup: Setup = setup_of(model_for(scheme), scheme, on="h100:8", eager=phase == "prefill")
     system = setup.system
     slow = replace(
         setup,
