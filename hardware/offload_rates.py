@@ -23,3 +23,4 @@ class OffloadRates(Sourced):
     batched_prefill: FlopsPerSecond = Field(description="batched products of attention")
     batched_generation: FlopsPerSecond
     host_attention: FlopsPerSecond = Field(description="attention on the processors")
+    device_memory: BytesPerSecond = Field(description="element by element passes over device memory")

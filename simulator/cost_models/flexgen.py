@@ -1,7 +1,9 @@
 """FlexGen's own cost model as its released code has it (FlexLLMGen, experimental/cost_model.py).
 
-16-bit multi-head models; the cache off the device is attended by the processors. The load of a layer's weights is
-added to a decode step, not overlapped: ``T_gen = ctog + max(gtoc, dtoc, ctod, comp)``.
+Multi-head models. The load of a layer's weights is added to a decode step, not overlapped: ``T_gen = ctog +
+max(gtoc, dtoc, ctod, comp)``. The released model covers 16 bits and a cache off the device that the processors attend
+to. What its code does besides is added here by the same rates: a cache that crosses to the device is part of ctog, and
+4-bit tensors move 4.5 bits an element and are unpacked before each use by passes over device memory (compression.py).
 """
 
 from __future__ import annotations
@@ -16,6 +18,13 @@ from kvwall.hardware.offload_rates import OffloadRates
 _DRIVE_SHARE = 0.95
 _LEAST_EFFICIENCY = 0.1
 
+#: Codes of 4 bits with two 16-bit numbers for 64 elements, over 16 bits.
+_COMPRESSED = (4.0 + 32.0 / 64.0) / 16.0
+#: Bytes a 4-bit element moves in device memory until it is 16 bits: half a byte is shifted or masked into a byte of its
+#: own and stored into every second place (2 x (0.5 + 0.5 + 0.5 + 2) a pair of elements, stores by whole sectors), then
+#: divided by the scale and added to the minimum in place (2 x 4).
+_UNPACK_BYTES = 15.0
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -26,6 +35,9 @@ class Policy:
     :ivar hidden: the same of activations
     :ivar block: sequences of one block on the device
     :ivar blocks: blocks of the zig-zag schedule
+    :ivar on_host: the processors attend to the cache off the device (``--cpu``)
+    :ivar packed_weights: weights in 4 bits
+    :ivar packed_cache: cache in 4 bits
     """
 
     weights: tuple[float, float, float]
@@ -33,6 +45,19 @@ class Policy:
     hidden: tuple[float, float, float]
     block: int
     blocks: int = 1
+    on_host: bool = True
+    packed_weights: bool = False
+    packed_cache: bool = False
+
+    @property
+    def weights_width(self) -> float:
+        """Bytes of the weights as they lie, over 16 bits."""
+        return _COMPRESSED if self.packed_weights else 1.0
+
+    @property
+    def cache_width(self) -> float:
+        """The same of the cache."""
+        return _COMPRESSED if self.packed_cache else 1.0
 
     @property
     def batch(self) -> int:
@@ -59,29 +84,39 @@ class Shape:
 def layer_prefill_s(shape: Shape, policy: Policy, r: OffloadRates) -> float:
     """Seconds of one layer in prefill: the longest of the copies and the computation."""
     (_, wc, wd), (_, cc, cd), (_, hc, hd) = policy.weights, policy.cache, policy.hidden
-    s, h, wi = shape.prompt, shape.hidden, shape.layer_bytes
-    rows, cache = 2.0 * s * h * policy.batch, 4.0 * (s + 1) * h * policy.batch
+    s, h, wi = shape.prompt, shape.hidden, shape.layer_bytes * policy.weights_width
+    rows, cache = 2.0 * s * h * policy.batch, 4.0 * (s + 1) * h * policy.batch * policy.cache_width
     up = (wi * (wc + wd) + rows * (hc + hd)) / r.host_to_device
     up += (wi * wd + rows * hd) / r.drive_to_host
     down = cache * (cc + cd) / r.device_to_host_cache + rows * (hc + hd) / r.device_to_host_hidden
     down += cache * cd / r.host_to_drive_cache_prefill + rows * hd / r.host_to_drive_hidden_prefill
     compute = policy.batch * (8.0 * s * h**2 + 4.0 * s * h * shape.inner) / r.matrix_prefill
-    compute += 4.0 * policy.batch * s**2 * h / r.batched_prefill
+    compute += 4.0 * policy.batch * s**2 * h / r.batched_prefill + unpack_s(shape, policy, r, 0.0)
     return max(up, down, compute)
 
 
 def layer_generation_s(shape: Shape, policy: Policy, r: OffloadRates) -> float:
     """Seconds of one layer in a mean decode step."""
     (_, wc, wd), (cg, cc, cd), (_, hc, hd) = policy.weights, policy.cache, policy.hidden
-    h, wi, b = shape.hidden, shape.layer_bytes, policy.batch
+    h, wi, b = shape.hidden, shape.layer_bytes * policy.weights_width, policy.batch
     rows, attended = 2.0 * h * b, 4.0 * b * (shape.prompt + shape.output / 2.0) * h
-    up = (wi * (wc + wd) + rows * (hc + hd)) / r.host_to_device
+    stored, away = attended * policy.cache_width, cc + cd
+    crossing = 0.0 if policy.on_host else stored * away
+    up = (wi * (wc + wd) + rows * (hc + hd) + crossing) / r.host_to_device
     down = rows * (hc + hd) / r.device_to_host_hidden
-    drive_in = (attended * cd + rows * hd) / r.drive_to_host + wi * wd / (_DRIVE_SHARE * r.drive_to_host)
-    drive_out = (4.0 * b * h * cd + rows * hd) / r.host_to_drive_generation
-    compute = b * (8.0 * h**2 + 4.0 * h * shape.inner) / r.matrix_generation + attended * cg / r.batched_generation
-    compute += attended * (cc + cd) / (r.host_attention * host_efficiency(policy.block, h))
+    drive_in = (stored * cd + rows * hd) / r.drive_to_host + wi * wd / (_DRIVE_SHARE * r.drive_to_host)
+    drive_out = (4.0 * b * h * policy.cache_width * cd + rows * hd) / r.host_to_drive_generation
+    on_device = cg if policy.on_host else 1.0
+    compute = b * (8.0 * h**2 + 4.0 * h * shape.inner) / r.matrix_generation
+    compute += attended * on_device / r.batched_generation + unpack_s(shape, policy, r, attended / 2.0 * on_device)
+    compute += attended * (1.0 - on_device) / (r.host_attention * host_efficiency(policy.block, h))
     return up + max(down, drive_in, drive_out, compute)
+
+
+def unpack_s(shape: Shape, policy: Policy, r: OffloadRates, cached: float) -> float:
+    """Seconds in which the device unpacks one layer: its weights for every block, and ``cached`` elements of cache."""
+    elements = policy.packed_weights * shape.layer_bytes / 2.0 * policy.blocks + policy.packed_cache * cached
+    return _UNPACK_BYTES * elements / r.device_memory
 
 
 def host_efficiency(block: int, hidden: int) -> float:

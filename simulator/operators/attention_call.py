@@ -20,6 +20,7 @@ def attention_call(group: CacheGroup, cache: Cache, split: Split) -> KernelCall 
     kv_dtype = _kv_dtype(group)
     plain = group.reads_known and not group.shared_reads and not any(index == group.index for index, _ in cache.fused)
     plain = plain and bool(np.all(cache.execution.computed_share == 1.0))
+    plain = plain and all(tensor.role != "layer input" for tensor in group.tensors)
     if kv_dtype is None or not plain or group.prefill_share < 1 or split.dcp > 1 or group.indexer[0]:
         return None
     latent = group.kind == "mla"

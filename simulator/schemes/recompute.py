@@ -11,9 +11,12 @@ from pydantic import Field
 from kvwall.simulator.cache import Axis, Cache, CacheGroup, Segment, Tensor
 from kvwall.simulator.operators.prefill import causal_pairs
 from kvwall.simulator.scheme import Scheme, forbid_latents, forbid_no_tokens
-from kvwall.simulator.segments import split_newest
+from kvwall.simulator.segments import part_of, split_newest
 from kvwall.simulator.traffic import Numeric, Operator, Symbols, term
 from kvwall.workloads.model_spec import ModelSpec
+
+#: Roles that are computed again.
+_HEADS = frozenset({"key", "value"})
 
 
 class Recompute(Scheme):
@@ -63,7 +66,7 @@ class Recompute(Scheme):
             longest = np.maximum(longest, gone)
             groups.append(self._without(group, stored, gone))
             if not cache.prefill:
-                operators.append((group.index, self._again(group, cache, gone)))
+                operators.append((group.index, self._again(group, cache, gone, stored)))
         run = cache.execution
         if self.source == "tokens" and not cache.prefill:
             run = replace(run, repeated_tokens=run.repeated_tokens + longest)
@@ -71,28 +74,33 @@ class Recompute(Scheme):
 
     def _without(self, group: CacheGroup, stored: Numeric, gone: Numeric) -> CacheGroup:
         """The group with keys and values of the newest tokens alone, and inputs of the others where they are kept."""
-
-        def newest(segment: Segment) -> Segment:
-            part = np.divide(stored - gone, stored, out=np.zeros_like(stored + gone), where=np.asarray(stored) > 0)
-            return replace(split_newest(segment, segment.stored * part, segment.label)[1])
-
-        tensors = tuple(tensor.map(newest) if tensor.role in {"key", "value"} else tensor for tensor in group.tensors)
+        part = part_of(stored - gone, stored)
+        tensors = tuple(
+            tensor.map(lambda s: split_newest(s, s.stored * part, s.label)[1]) if tensor.role in _HEADS else tensor
+            for tensor in group.tensors
+        )
         if self.source == "inputs":
             kept = Segment("tokens", stored=gone, read=gone)
             tensors = (*tensors, Tensor("layer input", 0, group.hidden_size, (kept,), owner=self.name, grows=False))
-        return replace(group, tensors=tensors)
+        return replace(group, tensors=tensors, attended=group.attended * part)
 
-    def _again(self, group: CacheGroup, cache: Cache, gone: Numeric) -> Operator:
+    def _again(self, group: CacheGroup, cache: Cache, gone: Numeric, stored: Numeric) -> Operator:
+        """Keys and values of the tokens that are gone, and the step's attention to them."""
         width = group.kv_heads * (group.head_dim + group.value_dim)
         shape: Symbols = {"L": group.layers, "B": cache.batch, "x": gone}
-        staged = term("hand on what was computed", "hbm", "4 * L * e * B * x", self.reference, compulsory=False,
-                      e=width, **shape)  # fmt: skip
+        heads: Symbols = {"H": group.q_heads, "k": group.head_dim, "v": group.value_dim}
+        seen = group.attended * part_of(gone, stored)
+        shared = [
+            term("attend to recomputed tokens", "matrix", "2 * L * H * (k + v) * B * m * x", self.reference,
+                 m=cache.query_tokens, **heads, **{**shape, "x": seen}),
+            term("hand on what was computed", "hbm", "4 * L * e * B * x", self.reference, compulsory=False,
+                 e=width, **shape),
+        ]  # fmt: skip
         if self.source == "tokens":
             pairs = causal_pairs(gone, gone, group.window)
             scores = term("scores among repeated tokens", "matrix", "2 * L * H * (k + v) * B * P", self.reference,
-                          L=group.layers, H=group.q_heads, k=group.head_dim, v=group.value_dim, B=cache.batch,
-                          P=pairs)  # fmt: skip
-            return Operator("recompute", "attention of repeated tokens", "attention", (scores, staged), group.layers)
+                          L=group.layers, B=cache.batch, P=pairs, **heads)  # fmt: skip
+            return Operator("recompute", "attention of repeated tokens", "attention", (scores, *shared), group.layers)
         terms = (
             term("project again", "matrix", "2 * L * D * e * B * x", self.reference,
                  D=group.hidden_size, e=width, **shape),
@@ -100,6 +108,6 @@ class Recompute(Scheme):
                  L=group.layers, D=group.hidden_size, e=width),
             term("rotate again", "vector", "3 * L * H * d * B * x", self.reference, compulsory=False,
                  H=group.kv_heads, d=group.head_dim, **shape),
-            staged,
+            *shared,
         )  # fmt: skip
         return Operator("recompute", "keys and values from inputs", "gemm", terms, 2 * group.layers)

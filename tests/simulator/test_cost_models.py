@@ -41,6 +41,17 @@ def test_flexgen_a_layer_of_a_decode_step_by_hand() -> None:
     assert layer_generation_s(OPT_30B, README_30B, t4()) == pytest.approx(up + compute, rel=1e-12)
 
 
+def test_flexgen_packed_cache_crosses_the_link_and_is_unpacked_by_hand() -> None:
+    """OPT-30B, 64 x 8, nothing on the device: 4.5 of 16 bits over the link, then 15 bytes an element at 256 GB/s."""
+    gib, h, b, tokens = 2.0**30, 7168, 512, 512 + 16
+    away = (0.0, 1.0, 0.0)
+    policy = Policy(away, away, away, block=64, blocks=8, on_host=False, packed_cache=True)
+    cache = 4 * b * tokens * h
+    up = (24 * h**2 + 2 * h * b + cache * 4.5 / 16) / (12.89 * gib)
+    compute = b * 24 * h**2 / 4.3e12 + cache / 0.079e12 + 15 * cache / 2 / 256e9
+    assert layer_generation_s(OPT_30B, policy, t4()) == pytest.approx(up + compute, rel=1e-12)
+
+
 def test_flexgen_processors_lose_on_small_blocks_only() -> None:
     assert host_efficiency(64, 8192) == 1.0
     assert host_efficiency(16, 4096) == pytest.approx(1 - 2 * 0.0328)

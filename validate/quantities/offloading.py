@@ -34,7 +34,16 @@ def flexgen_coded_tokens_per_s(point: Point) -> float:
     shape = Shape(model.layers, model.hidden_size, inner, int(point.words["input"]), int(point.words["output"]))
     parts = {what: _parts(scheme, what) for what in "wch"}
     blocks = scheme.blocks
-    policy = Policy(parts["w"], parts["c"], parts["h"], int(point.batch) // blocks, blocks)
+    policy = Policy(
+        parts["w"],
+        parts["c"],
+        parts["h"],
+        int(point.batch) // blocks,
+        blocks,
+        on_host=scheme.attend == "host",
+        packed_weights=point.setup.weights.bits("feed_forward") < 16,
+        packed_cache=float(scheme.kv_bits) < 16,
+    )
     return tokens_per_s(shape, policy, rates)
 
 
