@@ -51,7 +51,9 @@ class InstInfer(Scheme):
     def rewrite(self, cache: Cache) -> Cache:
         """All content on drives that attend to it; with SparF a second copy of the keys, and fewer reads."""
         moved = cache.map_tensors(lambda _, t: move_oldest(t, 1.0, "ssd", "storage"), CONTENT_ROLES)
-        moved = moved.noting("instinfer: drives as the system file describes them, or the paper's prototype, one a host")
+        moved = moved.noting(
+            "instinfer: drives as the system file describes them, or the paper's prototype, one a host"
+        )
         if not self.sparf:
             return moved
         fused = [(g.index, self._rank(g, cache)) for g in cache.groups if g.kind == "full" and not cache.prefill]

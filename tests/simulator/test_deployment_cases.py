@@ -101,7 +101,7 @@ def test_pipeline_reads_the_weights_once_per_microbatch(measure: Any) -> None:
     assert two["kv_stored_bytes"] == exactly(one["kv_stored_bytes"])
     assert two["matrix_flops"] == exactly(one["matrix_flops"])
     assert two["device_bytes"] == exactly(one["device_bytes"] / 2)
-    # Both microbatches wait for the last stage, half the layers and the head of 2 x 525,336,576 bytes:
+    # Both parts wait for the last stage, half the layers and a head of 2 x 525,336,576 bytes:
     # 2 (T / 2 + head).
     read = 15_009_316_864 + 17_179_869_184 + 2_097_152 + 1_050_673_152
     assert two["ideal_s"] == exactly(read / 3.35e12 + 16 * 4096 * 2 / 450e9, rel=1e-6)
