@@ -182,6 +182,11 @@ class Device(Document):
         return self.form.endswith("socket")
 
     @property
+    def is_card(self) -> bool:
+        """Whether a serving engine could run on it: neither a host's processor nor a paper's accelerator."""
+        return not self.is_processor and self.form not in {"asic", "simulated"}
+
+    @property
     def native_fp8(self) -> bool:
         """Whether the matrix unit takes fp8 operands; without it every fp8 element is converted first."""
         return self.matrix_peaks.fp8 is not None

@@ -64,14 +64,15 @@ def suggestion(name: str, allowed: Iterable[str]) -> str:
     return f"; did you mean {by_canonical[matches[0]]!r}?" if matches else ""
 
 
-def unknown_name(kind: str, name: str, allowed: Iterable[str], listed_by: str = "") -> UnknownNameError:
+def unknown_name(kind: str, name: str, allowed: Iterable[str], listed_by: str = "", most: int = 12) -> UnknownNameError:
     """The error for a ``name`` that is no ``kind``: nearest name first, then what is allowed if that is short.
 
     :param listed_by: the command that lists all names, told when they are too many and none is near
+    :param most: names that are told at most where none is near
     """
     names = sorted(allowed)
     nearest = suggestion(name, names)
-    listing = f" (allowed: {', '.join(names)})" if names and len(names) <= 12 else ""
+    listing = f" (allowed: {', '.join(names)})" if names and len(names) <= (12 if nearest else most) else ""
     if not listing and not nearest and listed_by:
         listing = f"; {listed_by!r} lists all"
     shown = name if len(name) <= 60 else f"{name[:60]}..."

@@ -108,7 +108,7 @@ def holders(model: str, context: int, users: int, options: dict[str, Any]) -> li
     """For each device the smallest number of them that would hold everything, cheapest first."""
     found: list[Holder] = []
     for device in DEVICES.names:
-        if device.startswith("cpu-"):
+        if not DEVICES.load(device).is_card:
             continue
         for count in _COUNTS:
             try:

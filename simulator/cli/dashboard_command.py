@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from kvwall.hardware.errors import InputError
-from kvwall.simulator.cli.output import save
+from kvwall.simulator.answers.dashboard import DashboardAnswer
+from kvwall.simulator.cli.options import Json
+from kvwall.simulator.cli.output import emit, save
 from kvwall.simulator.page.controls import Controls
 from kvwall.workloads.scenario import SCENARIOS
 
@@ -22,20 +25,23 @@ def command(
         Path | None, typer.Option(help="write one HTML file instead of serving", show_default=False)
     ] = None,
     port: Annotated[int, typer.Option(help="port on this machine", min=1, max=65535)] = 8050,
+    json: Json = False,
 ) -> None:
     """The interactive page in a browser on this machine, or the same as one file that needs no server."""
     controls = _start(scenario)
     if export is not None:
-        _export(controls, export)
+        emit(_export(controls, export), json, _render)
         return
     try:
         from kvwall.simulator.page.app import make_app
     except ImportError:
         raise InputError("kvwall dashboard: needs dash (pip install 'kvwall[dashboard]')") from None
     _check_port(port)
+    from kvwall.simulator.page.views import all_views
+
     app = make_app()
-    link = f"?{controls.query}" if controls.query else ""
-    typer.echo(f"kvwall: http://127.0.0.1:{port}/{link} (Ctrl-C ends)", err=True)
+    link = f"http://127.0.0.1:{port}/{f'?{controls.query}' if controls.query else ''}"
+    emit(DashboardAnswer(views=tuple(all_views()), address=link), json, _render)
     app.run(host="127.0.0.1", port=port, debug=False)
 
 
@@ -48,7 +54,7 @@ def _start(scenario: str | None) -> Controls:
     return controls_of_scenario(SCENARIOS.load(SCENARIOS.resolve(scenario)))
 
 
-def _export(controls: Controls, path: Path) -> None:
+def _export(controls: Controls, path: Path) -> DashboardAnswer:
     from kvwall.simulator.page.export import page_of
     from kvwall.simulator.page.grid import grid_of
     from kvwall.simulator.page.views import all_views
@@ -58,7 +64,14 @@ def _export(controls: Controls, path: Path) -> None:
     title = f"kvwall: {controls.model} on {controls.on}"
     views = {name: view(controls) for name, view in all_views().items()}
     save(path, page_of(views, title, grid_of(controls)))
-    typer.echo(f"kvwall: {path} ({path.stat().st_size / 1e6:.1f} MB)", err=True)
+    return DashboardAnswer(views=tuple(views), file=str(path), bytes=path.stat().st_size)
+
+
+def _render(answer: DashboardAnswer, screen: Console) -> None:
+    if answer.file is not None:
+        screen.print(f"written: {answer.file} ({(answer.bytes or 0) / 1e6:.1f} MB, {', '.join(answer.views)})")
+    else:
+        screen.print(f"{answer.address} (Ctrl-C ends)")
 
 
 def _check_port(port: int) -> None:

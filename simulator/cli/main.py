@@ -28,7 +28,7 @@ COMMANDS: dict[str, str] = {
     "fit": "what fits: weights, reserve, cache, tokens, sequences",
     "step": "how long a step takes, what it moves, what it costs",
     "compare": "the same step under several schemes",
-    "solve": "the context, batch, bandwidth, bits, GPUs or price that just meets a target",
+    "solve": "the context, batch, bandwidth or price that just meets a target",
     "sweep": "a whole study as a table of Parquet",
     "dashboard": "the interactive page, or the same as one file",
     "explain": "every term of a step: equation, numbers, reference",

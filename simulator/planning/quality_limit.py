@@ -15,6 +15,9 @@ _WORDS = re.compile(r", | \(| at ")
 #: Axes of the cache that a scheme cannot shrink without changing what a model reads.
 _LOSSY_AXES = frozenset({"tokens", "reads", "channels", "bits", "layers"})
 
+#: No command lists the metrics, so the refusal does.
+_TOLD = 60
+
 
 def require_metrics(metrics: Iterable[str]) -> None:
     """Refuse a metric in which no scheme has a published figure.
@@ -24,7 +27,8 @@ def require_metrics(metrics: Iterable[str]) -> None:
     known = [entry.metric for name in scheme_names() for entry in scheme_evidence(name)]
     for metric in metrics:
         if not any(metric.lower() in text.lower() for text in known):
-            raise unknown_name("metric of --max-quality-loss", metric, {_WORDS.split(text)[0] for text in known})
+            names = {_WORDS.split(text)[0] for text in known}
+            raise unknown_name("metric of --max-quality-loss", metric, names, most=_TOLD)
 
 
 def lossy(stack: Stack) -> tuple[Scheme, ...]:

@@ -196,7 +196,7 @@ def _on(log: EngineLog, inquiry: Inquiry) -> tuple[str, str | None]:
     total = log.lowest("total_memory_bytes")
     if total is None:
         raise InputError(f"{log.where}: the log does not say which GPU: add --on DEVICE (kvwall list devices)")
-    sizes = {name: device.hbm.capacity_bytes for name, device in DEVICES.all().items()}
+    sizes = {name: device.hbm.capacity_bytes for name, device in DEVICES.all().items() if device.is_card}
     near = [name for name, size in sizes.items() if -0.02 * _GIB <= size - total <= _HIDDEN_BYTES]
     engine = find_engine(inquiry.engine, inquiry.engine_version)
     tiers = {engine.tier(total, DEVICES.load(name).name) for name in near}

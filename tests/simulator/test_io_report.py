@@ -39,7 +39,7 @@ def _cache(setup: Setup, batch: Any = BATCH, context: Any = CONTEXT, prefill: bo
 
 
 def _report(setup: Setup, prefill: bool = False, **axes: Any) -> IoReport:
-    setup.stack.check(setup.model)
+    setup.stack.check(setup.architecture)
     return io_report(setup, _cache(setup, prefill=prefill, **axes))
 
 
