@@ -95,6 +95,7 @@ class Engine(Document):
     :ivar window_spare_blocks: blocks that a bounded layer keeps beyond its window and one pass
     :ivar state_pages_per_sequence: state pages that one sequence of a hybrid model takes
     :ivar appends: whether a new token goes into room set aside, or a decode step copies the whole cache to add it
+    :ivar attention: whether one kernel attends, or unfused products whose scores pass through memory
     :ivar state_pool_ratio: bytes of the pool of recurrent states over bytes of the token pool, where they are apart
     """
 
@@ -117,6 +118,7 @@ class Engine(Document):
     window_spare_blocks: int = Field(0, ge=0, le=1)
     state_pages_per_sequence: float = Field(1.0, ge=1)
     appends: Literal["in place", "concat"] = "in place"
+    attention: Literal["fused", "eager"] = "fused"
     state_pool_ratio: float = Field(0.0, ge=0)
     scheduler: Scheduler
     host: HostTime

@@ -13,6 +13,7 @@ from kvwall.simulator.cache import Cache
 from kvwall.simulator.dense import dense_cache
 from kvwall.simulator.execution import Execution
 from kvwall.simulator.operators.append import concatenations
+from kvwall.simulator.operators.eager import eager_scores
 from kvwall.simulator.operators.forward import host_work
 from kvwall.simulator.operators.split import Split
 from kvwall.simulator.prices import LEVELS, Level, Prices
@@ -192,6 +193,8 @@ def _traffic(setup: Setup, cache: Cache, shape: StepShape) -> Traffic:
     if setup.engine.appends == "concat":
         d = setup.deployment
         extra += concatenations(cache, Split(d.attention_tp, d.dcp, shape.ranks))
+    if setup.engine.attention == "eager":
+        extra += eager_scores(cache, Split(setup.deployment.attention_tp, setup.deployment.dcp, shape.ranks))
     if setup.adapters is not None:
         tokens = cache.batch * cache.query_tokens
         extra.append(adapter_operator(setup.adapters, setup.model, setup.deployment, cache.batch, tokens, shape.ranks))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from kvwall.simulator.estimate import Axes, estimate, rank_step
 from kvwall.validate.quantities.bytes import kv_device_bytes
-from kvwall.validate.quantities.time import decode_s
+from kvwall.validate.quantities.time import decode_s, offline_tokens_per_s
 from kvwall.validate.reproducing.point import Point, quantity
 
 
@@ -24,6 +26,14 @@ def eager_sample_bytes(point: Point) -> float:
         keys = prompt if run.context is None else float(run.context)
         scores = max(scores, 8.0 * group.q_heads * queries * min(keys, group.window or keys))
     return max(whole, float(point.capacity.sequence_bytes(prompt)) + scores)
+
+
+@quantity
+def eager_offline_tokens_per_s(point: Point) -> float:
+    """Generated tokens over prefill and decode, at the largest batch whose prompts an eager softmax has room for."""
+    one = point.at(batch=1)
+    batch = max(1.0, float(np.floor(one.capacity.kv.mid / eager_sample_bytes(one))))
+    return offline_tokens_per_s(point.at(batch=batch))
 
 
 @quantity
