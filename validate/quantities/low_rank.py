@@ -95,15 +95,20 @@ def decompose_layer_s(point: Point) -> float:
 
 @quantity
 def feed_forward_layer_s(point: Point) -> float:
-    """Products of the feed-forward network, one layer, in the phase of the point."""
-    chosen = (line for line in point.found.lines if line.owner == "feed-forward")
+    """The feed-forward network of one layer with its norm, activation and residual, in the phase of the point."""
+    chosen = (
+        line
+        for line in point.found.lines
+        if line.owner == "feed-forward" or line.operator == "norm, activation, residual"
+    )
     return sum(float(line.charged_s) for line in chosen) / _layers(point)
 
 
 @quantity
 def qkv_layer_s(point: Point) -> float:
-    """Projections of queries, keys and values, one layer."""
-    chosen = (line for line in point.found.lines if line.operator == "QKV projection")
+    """Projections of queries, keys and values with the norm before and the rotation after them, one layer."""
+    names = ("QKV projection", "norm, rotation, residual")
+    chosen = (line for line in point.found.lines if line.operator in names)
     return sum(float(line.charged_s) for line in chosen) / _layers(point)
 
 
