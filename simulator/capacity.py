@@ -210,7 +210,7 @@ class Capacity(SequenceMemory):
                 tokens = float(np.floor(blocks / float(layout.request_blocks(self.context)) * self.context))
             return tokens * s.deployment.attn_dp
         uniform = self.bytes_per_sequence <= 0 or s.engine.utilization_of == "static fraction"
-        if uniform and self.bytes_per_token > 0:
+        if uniform and self.bytes_per_token > 0 and self.grows_in_proportion:
             block_tokens = s.block * s.deployment.dcp
             blocks = np.floor(self.token_pool(kv_bytes) / (block_tokens * self.bytes_per_token) * (1 + 1e-12))
             tokens = float(max(0.0, blocks) * block_tokens * s.deployment.attn_dp)

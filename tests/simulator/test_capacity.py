@@ -167,3 +167,10 @@ def test_all_of_a_cache_elsewhere_needs_no_device_memory(capacity_of: Any) -> No
     assert found.kv_tokens.mid == 2048 * 8192
     assert bool(found.fits(2047, 8192.0))
     assert not bool(found.fits(2049, 8192.0))
+
+
+def test_what_grows_faster_than_its_context_counts_the_tokens_of_sequences_that_fit(setup_of: Any) -> None:
+    """ALISA's history of scores grows with the square of the context: tokens are sequences that fit, times context."""
+    capacity = Capacity(setup_of("llama-3.1-8b", "alisa"), 8192)
+    assert capacity.kv_tokens.mid == np.floor(capacity.concurrency(capacity.kv.mid) * 8192)
+    assert Capacity(setup_of("llama-3.1-8b", "kivi"), 8192).grows_in_proportion
