@@ -18,6 +18,7 @@ from kvwall.simulator.answers.rows import (
     ScenarioRow,
     SchemeRow,
     SystemRow,
+    TechniqueRow,
     TraceRow,
     WeightRow,
 )
@@ -215,6 +216,16 @@ def calibration_rows() -> list[Row]:
     ]
 
 
+def technique_rows() -> list[Row]:
+    """All published systems that are no scheme."""
+    from kvwall.simulator.technique import TECHNIQUES
+
+    return [
+        TechniqueRow(name=name, aliases=made.aliases, title=made.title, ask=made.ask, source=made.source)
+        for name, made in TECHNIQUES.all().items()
+    ]
+
+
 def trace_rows() -> list[Row]:
     """The public formats of traces."""
     return list(TRACE_FORMATS)
@@ -225,6 +236,7 @@ ROWS: dict[str, Callable[[], list[Row]]] = {
     "devices": device_rows,
     "models": model_rows,
     "schemes": scheme_rows,
+    "techniques": technique_rows,
     "weights": weight_rows,
     "engines": engine_rows,
     "systems": system_rows,

@@ -29,6 +29,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("devices", "device", "accelerators and host processors, for --on"),
     Kind("models", "model", "architectures, for MODEL"),
     Kind("schemes", "scheme", "ways of shrinking the cache, for --scheme"),
+    Kind("techniques", "technique", "published systems that are no scheme, and how to ask for them"),
     Kind("weights", "weight", "formats of weights, for --weights"),
     Kind("engines", "engine", "how serving engines spend memory and host time, for --engine"),
     Kind("systems", "system", "nodes: hosts and networks around the devices"),
@@ -56,6 +57,7 @@ def find_kind(text: str) -> Kind:
 _LIBRARIES: dict[str, tuple[str, str]] = {
     "devices": ("kvwall.hardware.device", "DEVICES"),
     "models": ("kvwall.workloads.model_spec", "MODELS"),
+    "techniques": ("kvwall.simulator.technique", "TECHNIQUES"),
     "weights": ("kvwall.workloads.weight_format", "WEIGHTS"),
     "engines": ("kvwall.hardware.engine", "ENGINES"),
     "systems": ("kvwall.hardware.system", "NODES"),

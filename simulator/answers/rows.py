@@ -119,6 +119,14 @@ class CalibrationRow(Row):
     source: str
 
 
+class TechniqueRow(Row):
+    """A published system that is no scheme."""
+
+    title: str
+    ask: str
+    source: str
+
+
 class TraceRow(Row):
     """A public format of traces."""
 
@@ -132,6 +140,7 @@ AnyRow = (
     | DeviceRow
     | ModelRow
     | SchemeRow
+    | TechniqueRow
     | WeightRow
     | EngineRow
     | SystemRow

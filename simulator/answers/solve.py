@@ -30,6 +30,7 @@ class SolveAnswer(Answer):
     """An inverse question and its answer.
 
     :ivar unknown: what was solved for, in ``unit``
+    :ivar scheme: the stack with the answer in it, or the value that comes nearest; of a break-even, both as asked
     :ivar answer: the largest (or least) value that meets the targets; the first break-even between two schemes
     :ivar answer_band: the same at both ends of the band of times, where they have an answer
     :ivar roots: every change between met and missed in the range that was looked at
@@ -72,7 +73,7 @@ def solve(
     """The value of ``unknown`` at which ``target`` is just met, or at which two schemes take equally long.
 
     :param unknown: bandwidth, bits, context, batch, gpus, price, utilization or keep
-    :param target: e.g. ``"tpot_ms<=50,tokens_per_s>=2000"``; memory is a target always
+    :param target: e.g. ``"tpot_ms<=50,tokens_per_s>=2000"``, or ``"memory"``, which is a target always
     :param between: two stacks, e.g. ``"fp8;kivi:bits=2"``, in place of a target
     :param batch: sequences, unless solved for
     :param context: tokens per sequence, unless solved for
@@ -91,7 +92,7 @@ def answer_solve(
     if (target is None) == (between is None):
         raise InputError("--target, --between: give one of them, as in --target 'tpot_ms<=50'")
     asked = Asked(inquiry, float(batch), float(context))
-    resolved = resolve(inquiry)  # whatever is wrong with the question itself is told before any value is tried
+    resolve(inquiry)  # whatever is wrong with the question itself is told before any value is tried
     wanted = UNKNOWNS[unknown]
     question: Question
     if between is not None:
@@ -100,11 +101,13 @@ def answer_solve(
         question = TargetsMet(asked, wanted, parse_targets(target or ""))
     found = question.scan("mid")
     answer = question.answer(found)
+    # Split, price and stack are those of the answer, not those of the question that was asked without it.
+    resolved = resolve(question.place(found.best[0] if answer is None else answer).inquiry)
     assumed = (*resolved.assumptions, f"looked at from {wanted.low:g} to {wanted.high:g} {wanted.unit}")
     return SolveAnswer(
         model=resolved.setup.model_name,
         on=inquiry.on,
-        scheme=between or inquiry.scheme,
+        scheme=between or resolved.setup.stack.text,
         unknown=unknown,
         unit=wanted.unit,
         asked=between or target or "",
@@ -124,7 +127,7 @@ def answer_solve(
         range=(wanted.low, wanted.high),
         checked={} if answer is None else question.checked(answer),
         assumptions=assumed,
-        warnings=resolved.warnings,
+        warnings=(*resolved.warnings, *(() if answer is None else question.warnings(answer))),
     )
 
 

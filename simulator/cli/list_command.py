@@ -12,7 +12,7 @@ from kvwall.simulator.answers.catalogue import ListAnswer, catalogue
 from kvwall.simulator.cli.options import Json
 from kvwall.simulator.cli.output import emit, table, three
 
-_KINDS = "devices, models, schemes, weights, engines, systems, scenarios, calibrations or traces"
+_KINDS = "devices, models, schemes, techniques, weights, engines, systems, scenarios, calibrations or traces"
 
 
 def command(
@@ -151,6 +151,12 @@ _LAYOUTS: dict[str, _Layout] = {
         "name|calibrated|source",
         3,
         lambda r: (r.name, "yes" if r.calibrated else "no", r.source),
+    ),
+    "techniques": _Layout(
+        "published systems that are no scheme (schemes: kvwall list schemes)",
+        "name|what it is|how to ask for it",
+        3,
+        lambda r: (r.name, r.title, r.ask),
     ),
     "traces": _Layout(
         "public formats of traces; a trace is a file given by its path",

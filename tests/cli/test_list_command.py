@@ -123,7 +123,7 @@ def test_a_filter_that_keeps_nothing_names_the_nearest(run):
 
 
 def test_an_unknown_kind_is_one_line(run):
-    allowed = "devices, models, schemes, weights, engines, systems, scenarios, calibrations, traces"
+    allowed = "devices, models, schemes, techniques, weights, engines, systems, scenarios, calibrations, traces"
     assert run("list", "modles") == (
         2,
         "",
