@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from pathlib import Path
 
 from pydantic import Field, model_validator
 
 from kvwall.hardware.band import FactorBand, SecondsBand
 from kvwall.hardware.calibration import OutOfFold
-from kvwall.hardware.document import Sourced
+from kvwall.hardware.document import Sourced, parse_mapping, read_text
 from kvwall.hardware.engine import Engine
-from kvwall.hardware.errors import InputError
-from kvwall.hardware.library import Library
+from kvwall.hardware.errors import InputError, canonical
+from kvwall.hardware.library import Library, is_path
 
 #: Half of a central 80 % band in standard deviations.
 _BAND = 1.2816
@@ -72,6 +73,22 @@ class EngineCalibration(Sourced):
 
 
 ENGINE_CALIBRATIONS = Library("kvwall.hardware", "calibrations/engines", "engine calibration", EngineCalibration)
+
+
+def is_engine(name: str) -> bool:
+    """Whether ``name`` is a shipped calibration of an engine, or the file of one."""
+    if is_path(name):
+        return "constants" in parse_mapping(read_text(Path(name)), name)
+    return any(canonical(name) == canonical(known) for known in ENGINE_CALIBRATIONS.names)
+
+
+def find_engine_calibration(name: str) -> tuple[str, EngineCalibration]:
+    """The calibration that ``name`` means, with the name that it resolved to.
+
+    :raises UnknownNameError: no such calibration, with the nearest
+    """
+    resolved = ENGINE_CALIBRATIONS.resolve(name)
+    return resolved, ENGINE_CALIBRATIONS.load(resolved)
 
 
 def calibrated_engine(engine: Engine, found: EngineCalibration) -> Engine:

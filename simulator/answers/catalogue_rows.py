@@ -197,14 +197,19 @@ def scenario_rows() -> list[Row]:
 
 
 def calibration_rows() -> list[Row]:
-    """All calibrations: class defaults, then fits of kernels by device and framework."""
+    """All calibrations: fits of kernels by device and framework, constants of engines, then class defaults."""
     from kvwall.hardware.calibration import CALIBRATIONS, KERNEL_CALIBRATIONS
+    from kvwall.hardware.engine_calibration import ENGINE_CALIBRATIONS
 
     fitted: list[Row] = [
         CalibrationRow(name=name, aliases=(), calibrated=True, kinds=tuple(made.fits), source=made.source)
         for name, made in KERNEL_CALIBRATIONS.all().items()
     ]
-    return fitted + [
+    served: list[Row] = [
+        CalibrationRow(name=name, aliases=(), calibrated=True, kinds=made.models, source=made.source)
+        for name, made in ENGINE_CALIBRATIONS.all().items()
+    ]
+    return [*fitted, *served] + [
         CalibrationRow(
             name=name,
             aliases=made.aliases,

@@ -149,7 +149,8 @@ def _short(value: float) -> str:
 def _cache(found: Estimate, batch: int, context: int) -> CacheBytes:
     setup = found.setup
     d = setup.deployment
-    each = float(Capacity(setup, context).sequence_bytes(float(context)))
+    per_rank = np.ceil(np.float64(batch) / (d.dp * d.attn_dp))
+    each = float(Capacity(setup, context).sequence_bytes(float(context), sequences=per_rank))
     # The fullest stage times all stages overstates an uneven pipeline by less than one layer a stage.
     physical = each * d.attention_tp * d.pp * batch
     prompt = float(Capacity(setup, context).prompt_extra_bytes(float(context))) * d.attention_tp * d.pp

@@ -72,12 +72,13 @@ def library_kinds() -> tuple[str, ...]:
 
 
 def libraries(plural: str) -> tuple[Library[Any], ...]:
-    """All libraries of a kind: the fits of kernels are calibrations too."""
+    """All libraries of a kind: the fits of kernels and the constants of engines are calibrations too."""
     if plural != "calibrations":
         return (library(plural),)
     from kvwall.hardware.calibration import KERNEL_CALIBRATIONS
+    from kvwall.hardware.engine_calibration import ENGINE_CALIBRATIONS
 
-    return (library(plural), KERNEL_CALIBRATIONS)
+    return (library(plural), KERNEL_CALIBRATIONS, ENGINE_CALIBRATIONS)
 
 
 def count(plural: str) -> int:

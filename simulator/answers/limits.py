@@ -147,5 +147,6 @@ def fit_reason(capacity: Capacity, users: int, fits: bool) -> str:
             return f"{users} x {context} tokens {kept}, whose part of it is {there / _GIB:,.0f} GiB{tail}"
     room = capacity.max_concurrency.mid * replicas
     pool = capacity.kv.mid / _GIB
-    need = f"{users:,} x {context:,} tokens need {each / _GIB:.2f} GiB each per GPU"
+    shared = float(capacity.sequence_bytes(float(context), sequences=per_rank))
+    need = f"{users:,} x {context:,} tokens need {shared / _GIB:.2f} GiB each per GPU"
     return f"{need}, the pool of {pool:.2f} GiB holds {room:,.2f}{tail}"

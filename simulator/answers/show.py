@@ -8,6 +8,7 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 
 from kvwall.hardware.document import Document
+from kvwall.hardware.engine_calibration import find_engine_calibration, is_engine
 from kvwall.hardware.errors import InputError, unknown_name
 from kvwall.simulator.answers.base import Answer
 from kvwall.simulator.answers.catalogue_rows import TRACE_FORMATS
@@ -45,6 +46,9 @@ def show(kind: str, name: str) -> ShowAnswer:
         resolved, document = _scheme(name)
     elif found.plural == "traces":
         resolved, document = _trace(name)
+    elif found.plural == "calibrations" and is_engine(name):
+        resolved, served = find_engine_calibration(name)
+        document = served.model_dump(mode="json")
     elif found.plural == "calibrations" and is_kernels(name):
         resolved, document = kernel_calibration(name)
     else:

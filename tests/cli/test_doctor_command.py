@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from kvwall.hardware.calibration import CALIBRATIONS, KERNEL_CALIBRATIONS
+from kvwall.hardware.engine_calibration import ENGINE_CALIBRATIONS
 from kvwall.hardware.device import DEVICES
 from kvwall.hardware.errors import InputError
 from kvwall.simulator.answers import doctor as doctor_module
@@ -140,7 +141,8 @@ def test_fits_of_kernels_are_calibrations_of_their_device(run, driver):
     assert calibrations_of("mi300x") == ()
     driver(FileNotFoundError())
     _, out, _ = run("doctor", "--json")
-    assert json.loads(out)["counts"]["calibrations"] == len(CALIBRATIONS.names) + len(KERNEL_CALIBRATIONS.names)
+    kinds = (CALIBRATIONS, KERNEL_CALIBRATIONS, ENGINE_CALIBRATIONS)
+    assert json.loads(out)["counts"]["calibrations"] == sum(len(library.names) for library in kinds)
 
 
 def test_optional_packages_with_the_command_that_installs_them(run, driver, monkeypatch):

@@ -193,3 +193,11 @@ def test_every_calibration_that_answers_cite_can_be_shown(run):
     status, out, err = run("show", "calibration", "h100-sxm5-80gb.vlm")
     assert (status, out) == (2, "")
     assert "did you mean 'h100-sxm5-80gb.vllm'" in err
+
+
+def test_constants_of_an_engine_are_a_calibration(run):
+    status, out, _ = run("show", "calibration", "sglang.qwen3-32b", "--json")
+    document = json.loads(out)["document"]
+    assert status == 0
+    assert (document["engine"], document["models"]) == ("sglang", ["qwen3-32b"])
+    assert set(document["constants"]) <= {*("per_step_s", "per_sequence_s"), *("own", "others", "steps", "slot")}
