@@ -133,6 +133,7 @@ PLUGGED_HELP = {
     "audit": "predicted KV capacity against what real engines printed",
     "measure": "time the real kernels of this machine, for kvwall calibrate",
     "calibrate": "fit kernels or an engine to measured times, with held-out error",
+    "reproduce": "published results beside their predictions",
 }
 
 

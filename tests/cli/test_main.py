@@ -49,6 +49,12 @@ def test_help_lists_every_command_on_one_line_each(run):
         assert any(line.split() == [name, *summary.split()] for line in lines), name
 
 
+def test_help_tells_what_each_shipped_plug_in_does_not_where_it_lies(run):
+    """A plug-in of kvwall itself has a line of its own; ``from MODULE`` is for those of others."""
+    _, out, _ = run("--help")
+    assert "from kvwall." not in out
+
+
 def test_no_arguments_print_the_help(run):
     status, out, _ = run()
     assert status == 0
