@@ -119,3 +119,12 @@ def test_what_a_scheme_adds_is_fused_or_a_kernel_of_its_own() -> None:
     apart = explain("llama-3.1-8b", on="h100", scheme="quest:budget=1024", context=32768).fusion
     assert ("choose pages", False) in [(entry.operator, entry.fused) for entry in apart]
     assert explain("llama-3.1-8b", on="h100").fusion == ()
+
+
+def test_a_shared_tree_lies_on_the_device_once() -> None:
+    """One search of 16 leaves at 8,192 tokens: a prompt of 8192 - 4 * 256 = 7,168 tokens and levels of 16, 4, 1 and 1
+    nodes of 256 make 12,800 tokens, at 128 KiB each 1.5625 GiB: a whole number of blocks, so what the scheme keeps is
+    what the device holds."""
+    cache = explain("llama-3.1-8b", on="h100", scheme="ets", batch=16, context=8192).cache
+    assert cache.logical_bytes == 12_800 * 131_072
+    assert cache.physical_bytes == pytest.approx(12_800 * 131_072, rel=1e-12)

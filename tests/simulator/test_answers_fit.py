@@ -156,3 +156,10 @@ def test_a_yes_says_how_much_room_there_is() -> None:
 def test_no_users_are_refused() -> None:
     with pytest.raises(InputError, match=r"^--users 0: must be a whole number from 1$"):
         fit("llama-3.1-8b", on="h100", users=0)
+
+
+def test_the_reason_of_a_no_shares_what_the_sequences_share() -> None:
+    """Of 64 sequences of 8,192 tokens at 128 KiB a token, 1,024 tokens lie once: (1024 / 64 + 7168) * 128 KiB =
+    0.877 GiB each, and 64 of them are more than the pool."""
+    shared = fit("llama-3.1-8b", on="h100", scheme="prefix:tokens=1024", context=8192, users=64).reason
+    assert shared.startswith("64 x 8,192 tokens need 0.88 GiB each per GPU"), shared
