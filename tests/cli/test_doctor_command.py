@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from kvwall.hardware.calibration import CALIBRATIONS, KERNEL_CALIBRATIONS
-from kvwall.hardware.engine_calibration import ENGINE_CALIBRATIONS
 from kvwall.hardware.device import DEVICES
+from kvwall.hardware.engine_calibration import ENGINE_CALIBRATIONS
 from kvwall.hardware.errors import InputError
 from kvwall.simulator.answers import doctor as doctor_module
 from kvwall.simulator.answers import gpus
