@@ -71,13 +71,17 @@ def sweep(
     size = {part.number: part.points for part in todo}
     done = resumed
     tables = here(todo) if scheduler is None else on_cluster(todo, scheduler)
-    for number in _kept(store, tables):
+    refusals: dict[int, str] = {}
+    for number in _kept(store, _watched(tables, refusals)):
         done += size[number]
         if progress is not None:
             progress(done, asked.points)
     store.close(len(parts))
     seconds = time.perf_counter() - started
+    lost = sum(size[number] for number in refusals)
+    told = (f"{lost:,} of {asked.points:,} points refused, as {next(iter(refusals.values()))!r}",) if lost else ()
     return SweepAnswer(
+        warnings=told,
         study=where,
         output=str(output),
         fingerprint=asked.fingerprint,
@@ -88,6 +92,15 @@ def sweep(
         seconds=seconds,
         points_per_s=(asked.points - resumed) / seconds,
     )
+
+
+def _watched(tables: Iterable[tuple[int, pa.Table]], refusals: dict[int, str]) -> Iterator[tuple[int, pa.Table]]:
+    """``tables`` as they come; why a part was refused is put into ``refusals``."""
+    for number, table in tables:
+        reason = table.column("refused")[0].as_py()  # a part is of one combination
+        if reason is not None:
+            refusals[number] = reason
+        yield number, table
 
 
 def _kept(store: Store, tables: Iterable[tuple[int, pa.Table]]) -> Iterator[int]:

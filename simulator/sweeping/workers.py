@@ -30,12 +30,17 @@ def here(chunks: Iterable[Chunk]) -> Iterator[tuple[int, pa.Table]]:
 def on_cluster(chunks: Iterable[Chunk], scheduler: str) -> Iterator[tuple[int, pa.Table]]:
     """Price chunks on the Dask cluster at ``scheduler``; a chunk whose worker is lost is priced by another.
 
-    :raises InputError: dask is not installed, or no scheduler answers there
+    :raises InputError: dask is not installed, ``scheduler`` is no address, or none answers there
     """
     try:
         from distributed import Client, as_completed
+        from distributed.comm.addressing import get_address_host_port
     except ImportError:
         raise InputError("--engine dask: is not installed (pip install 'kvwall[distributed]')") from None
+    try:  # a client that fails on its address prints a traceback when it is collected
+        get_address_host_port(scheduler)
+    except ValueError as error:
+        raise InputError(f"--scheduler {scheduler}: write tcp://HOST:PORT ({error})") from None
     try:
         client = Client(scheduler, timeout=_REACH_S, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:

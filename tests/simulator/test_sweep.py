@@ -150,5 +150,15 @@ def test_bad_outputs_and_engines(tmp_path: Path, small: Study) -> None:
         sweep(small, tmp_path / "full")
     with pytest.raises(InputError, match="--engine dask needs --scheduler"):
         sweep(small, tmp_path / "x", engine="dask")
-    with pytest.raises(InputError, match="--scheduler nowhere://x: cannot be reached"):
-        sweep(small, tmp_path / "y", engine="dask", scheduler="nowhere://x")
+    for address in ("nowhere://x", "foo"):
+        with pytest.raises(InputError, match=f"^--scheduler {address}: write tcp://HOST:PORT"):
+            sweep(small, tmp_path / "y", engine="dask", scheduler=address)
+
+
+def test_points_that_were_refused_are_told(tmp_path: Path) -> None:
+    """No machine of a study has 'fp9': its rows have no figures, and the answer says how many and why."""
+    study = Study.model_validate({**STUDY, "scheme": ["fp8", "fp9"]})
+    answer = sweep(study, tmp_path / "half.parquet")
+    (warning,) = answer.warnings
+    assert warning.startswith(f"{answer.points // 2:,} of {answer.points:,} points refused"), warning
+    assert "unknown scheme 'fp9'" in warning
