@@ -148,9 +148,8 @@ def answer_ragged(
     found = estimate(setup, axes)
     mean = round(float(np.sum(contexts * parts)))
     room = Capacity(setup, 1)
-    per_rank = (
-        float(np.sum(parts * room.sequence_bytes(contexts))) * count / (setup.deployment.dp * setup.deployment.attn_dp)
-    )
+    sequences = count / (setup.deployment.dp * setup.deployment.attn_dp)
+    per_rank = sequences * float(np.sum(parts * room.sequence_bytes(contexts, sequences=sequences)))
     fits = room.pool.mid > 0 and per_rank <= room.kv.mid
     point = step_point(
         replace(found, axes=Axes(np.array([float(count)]), np.float64(mean), query_tokens=query)),

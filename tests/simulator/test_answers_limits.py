@@ -38,6 +38,13 @@ def test_a_ragged_batch_that_does_not_fit_says_so() -> None:
     assert not refusals(answer_ragged(resolved, ((8192, 10),)).warnings)
 
 
+def test_a_ragged_batch_shares_what_its_sequences_share() -> None:
+    """100 sequences of 8,192 tokens whose first 7,168 are the same: (7168 / 100 + 1024) * 128 KiB = 0.134 GiB each and
+    13.4 GiB in all, of a pool of some 50 GiB that 100 whole ones of 1 GiB would not fit."""
+    resolved = resolve(Inquiry("llama-3.1-8b", "h100", scheme="prefix:tokens=7168"))
+    assert not refusals(answer_ragged(resolved, ((8192, 100),)).warnings)
+
+
 def test_a_batch_beyond_the_engines_largest_is_told() -> None:
     def told(batch: int, **options: int) -> list[str]:
         answer = step("llama-3.1-8b", on="h100:2", batch=[batch], max_num_seqs=16, **options)  # type: ignore[arg-type]
