@@ -8,7 +8,7 @@ from kvwall.hardware.errors import InputError, unknown_name
 from kvwall.simulator.answers.base import Answer, Part, Range
 from kvwall.simulator.inquiry import Inquiry, resolve
 from kvwall.simulator.solving.question import BreakEven, Question, TargetsMet
-from kvwall.simulator.solving.targets import parse_targets
+from kvwall.simulator.solving.targets import MEMORY, parse_targets
 from kvwall.simulator.solving.unknowns import UNKNOWNS, Asked, Unknown
 
 
@@ -32,7 +32,8 @@ class SolveAnswer(Answer):
     :ivar unknown: what was solved for, in ``unit``
     :ivar scheme: the stack with the answer in it, or the value that comes nearest; of a break-even, both as asked
     :ivar answer: the largest (or least) value that meets the targets; the first break-even between two schemes
-    :ivar answer_band: the same at both ends of the band of times, where they have an answer
+    :ivar answer_band: the same at both ends of the band of times, where they have an answer; ``None`` where memory
+        binds at all of them, which is taken at the middle of its own band
     :ivar roots: every change between met and missed in the range that was looked at
     :ivar binding: what is just met at the answer
     :ivar never_because: why there is no answer
@@ -102,7 +103,7 @@ def answer_solve(
     found = question.scan("mid")
     answer = question.answer(found)
     # Split, price and stack are those of the answer, not those of the question that was asked without it.
-    resolved = resolve(question.place(found.best[0] if answer is None else answer).inquiry)
+    resolved = resolve(question.place(found.nearest[0] if answer is None else answer).inquiry)
     assumed = (*resolved.assumptions, f"looked at from {wanted.low:g} to {wanted.high:g} {wanted.unit}")
     return SolveAnswer(
         model=resolved.setup.model_name,
@@ -132,10 +133,11 @@ def answer_solve(
 
 
 def _band(question: Question, answer: float) -> Range | None:
-    """The answers at both ends of the band of times around ``answer``; ``None`` where an end has none."""
+    """The answers at both ends of the band of times around ``answer``; ``None`` without them, or where no time binds."""
     ends = [question.answer(question.scan(level)) for level in ("low", "high")]
     told = [value for value in (*ends, answer) if value is not None]
-    return Range(low=min(told), mid=answer, high=max(told)) if len(told) == len(ends) + 1 else None
+    by_memory = min(told) == max(told) and question.binding(answer) == MEMORY
+    return Range(low=min(told), mid=answer, high=max(told)) if len(told) == len(ends) + 1 and not by_memory else None
 
 
 def _binding(question: Question, wanted: Unknown, answer: float) -> str:

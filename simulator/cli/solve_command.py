@@ -28,7 +28,9 @@ def command(
     ],
     target: Annotated[
         str | None,
-        typer.Option(help="what must hold, e.g. tpot_ms<=50,tokens_per_s>=2000 (memory always)", show_default=False),
+        typer.Option(
+            help="what must hold, e.g. tpot_ms<=50,tokens_per_s>=2000; memory always, or alone", show_default=False
+        ),
     ] = None,
     between: Annotated[
         str | None, typer.Option(help="two stacks, for their break-even: fp8;kivi:bits=2", show_default=False)

@@ -37,26 +37,25 @@ class Question(ABC):
         margins = self._margins(values, level)
         if np.all(np.isnan(margins)):
             raise InputError(f"--for {self.unknown.name}: no value from {values[0]:g} to {values[-1]:g} can be priced")
-        # Counts of GPUs are those of the grid: between them lie some that no split uses.
-        exact = self.unknown.name == "gpus"
 
         def margin(value: float) -> float:
-            near = values[np.searchsorted(values, value)] if exact else value
-            return float(self._margins(np.array([near]), level)[0])
+            return float(self._margins(np.array([value]), level)[0])
 
-        return scan(values, margins, margin, self.unknown.whole)
+        # Counts of GPUs are those of the grid: between them lie some that no split uses.
+        return scan(values, margins, None if self.unknown.name == "gpus" else margin, self.unknown.whole)
 
     def _margins(self, values: Array, level: Level) -> Array:
         """Margins of all values at once where the model takes an array, else one by one."""
         if self.unknown.name in VECTORISED:
             return self.margin(self.place(values), level)
-        made = np.full(values.size, np.nan)
+        made, refused = np.full(values.size, np.nan), None
         for i, value in enumerate(values):
             try:
                 made[i] = _one(self.margin(self.place(np.float64(value)), level))
-            except InputError:
-                if self.unknown.name != "gpus":
-                    raise
+            except InputError as error:  # no split of so many GPUs, a budget below the scheme's own window
+                refused = refused or error
+        if refused is not None and np.all(np.isnan(made)):
+            raise refused
         return made
 
     def place(self, value: Any) -> Asked:
@@ -82,6 +81,10 @@ class Question(ABC):
     @abstractmethod
     def never(self, found: Scan) -> str:
         """Why there is no answer."""
+
+    @abstractmethod
+    def warnings(self, value: float) -> tuple[str, ...]:
+        """What to know before trusting the answer ``value``."""
 
     @abstractmethod
     def checked(self, value: float) -> dict[str, float]:
@@ -132,15 +135,18 @@ class TargetsMet(Question):
         return max(margins, key=lambda name: _one(margins[name]))
 
     def never(self, found: Scan) -> str:
-        value, _ = found.best
+        value, _ = found.nearest
         margins = self.margins(self.place(np.float64(value)), "mid")
         missed = [name for name, margin in margins.items() if _one(margin) > 0]
         told = ", ".join(f"{key} {number:.4g}" for key, number in self.checked(value).items())
         nearest = f"nearest at {self.unknown.name} {value:g} {self.unknown.unit}: {told}"
         return f"{' and '.join(missed)} cannot be met ({nearest}; bound by {self.bound_by(value)})"
 
+    def warnings(self, value: float) -> tuple[str, ...]:
+        return ()
+
     def checked(self, value: float) -> dict[str, float]:
-        names, at = dict.fromkeys(target.measure for target in self.targets), self.at(value)
+        names, at = dict.fromkeys([target.measure for target in self.targets] or ["kv_gib"]), self.at(value)
         return {name: _one(MEASURES[name](at, "mid")) for name in names}
 
 
@@ -154,8 +160,7 @@ class BreakEven(Question):
             raise InputError(f"--for {unknown.name} --between: both schemes pay the same price")
 
     def _seconds(self, asked: Asked, stack: str, level: Level) -> Array:
-        inquiry = replace(asked.inquiry, scheme=stack, kv_dtype=None)
-        placed = replace(asked, inquiry=inquiry)
+        placed = _with_stack(asked, stack)
         return np.asarray(getattr(_estimate(placed, keep_lines=False).step_s, level))
 
     def place(self, value: Any) -> Asked:
@@ -176,23 +181,40 @@ class BreakEven(Question):
 
     def met(self, rises: bool) -> str:
         first, second = self.stacks
-        return f"{first if rises else second} is faster below"
+        return f"{first} is faster up to here" if rises else f"{second} is faster below, {first} from here on"
 
     def never(self, found: Scan) -> str:
-        value, margin = found.best
+        value, margin = found.nearest
         first, second = self.stacks
-        if abs(margin) < _FLAT:
+        if found.widest < _FLAT:
             return f"{first} and {second} take equally long everywhere"
         faster, slower = (first, second) if found.met else (second, first)
-        return (
-            f"{faster} is faster than {slower} everywhere (by {abs(np.expm1(abs(margin))):.1%} at "
-            f"{self.unknown.name} {value:g} {self.unknown.unit})"
-        )
+        at = f"{self.unknown.name} {value:g} {self.unknown.unit}"
+        if abs(margin) < _FLAT:
+            return f"{faster} is never slower than {slower} (equal at {at})"
+        by = f"{np.expm1(abs(margin)) * 100:.2g} %"
+        return f"{faster} is faster than {slower} everywhere (nearest, by {by}, at {at})"
+
+    def warnings(self, value: float) -> tuple[str, ...]:
+        """Times are equal there even where memory ends before."""
+        asked = self.place(np.float64(value))
+        setups = {stack: resolve(_with_stack(asked, stack).inquiry).setup for stack in self._both(asked)}
+        axes = Axes(asked.batch, asked.context)
+        lacking = [stack for stack, setup in setups.items() if _one(memory_margin(setup, axes)) > 0]
+        at = f"{self.unknown.name} {value:g} {self.unknown.unit}"
+        return tuple(f"the cache of {stack} does not fit at {at}" for stack in lacking)
+
+    def _both(self, asked: Asked) -> tuple[str, str]:
+        return asked.inquiry.scheme, self.stacks[1]
 
     def checked(self, value: float) -> dict[str, float]:
         asked = self.place(np.float64(value))
-        stacks = (asked.inquiry.scheme, self.stacks[1])
+        stacks = self._both(asked)
         return {f"step_ms of {stack}": _one(self._seconds(asked, stack, "mid")) * 1e3 for stack in stacks}
+
+
+def _with_stack(asked: Asked, stack: str) -> Asked:
+    return replace(asked, inquiry=replace(asked.inquiry, scheme=stack, kv_dtype=None))
 
 
 def _estimate(asked: Asked, keep_lines: bool = True) -> Estimate:

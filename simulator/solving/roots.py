@@ -33,20 +33,22 @@ class Scan:
 
     :ivar crossings: every change of sign between two points of the grid
     :ivar met: the points that meet the targets
-    :ivar best: the point whose margin is least, and the margin there
+    :ivar nearest: the point nearest to a change, and the margin there
+    :ivar widest: the largest size of a margin
     """
 
     crossings: tuple[Crossing, ...]
     met: tuple[float, ...]
-    best: tuple[float, float]
+    nearest: tuple[float, float]
+    widest: float
 
 
-def scan(values: Array, margins: Array, margin: Margin, whole: bool) -> Scan:
+def scan(values: Array, margins: Array, margin: Margin | None, whole: bool) -> Scan:
     """The crossings of ``margin``, whose values on the grid are known.
 
     :param values: the grid, rising, shape (n,)
     :param margins: the margin there, met at or below 0; NaN where the question cannot be asked, shape (n,)
-    :param margin: the margin anywhere
+    :param margin: the margin anywhere; ``None`` where only the values of the grid can be asked about
     :param whole: only whole values make sense
     """
     known = ~np.isnan(margins)
@@ -55,14 +57,22 @@ def scan(values: Array, margins: Array, margin: Margin, whole: bool) -> Scan:
     for i in np.flatnonzero((margins[:-1] <= 0) != (margins[1:] <= 0)):
         rises = bool(margins[i] <= 0)
         low, high = float(values[i]), float(values[i + 1])
-        value = _last_whole(low, high, rises, margin) if whole else _root(low, high, rises, margin)
-        crossings.append(Crossing(value, rises))
-    least = int(np.argmin(margins))
+        crossings.append(Crossing(_refined(low, high, rises, margin, whole), rises))
+    sizes = np.abs(margins)
+    least = int(np.argmin(sizes))
     return Scan(
         tuple(crossings),
         tuple(float(value) for value in values[margins <= 0]),
         (float(values[least]), float(margins[least])),
+        float(np.max(sizes)),
     )
+
+
+def _refined(low: float, high: float, rises: bool, margin: Margin | None, whole: bool) -> float:
+    """The last value between ``low`` and ``high`` on the side that meets the targets."""
+    if margin is None:
+        return low if rises else high
+    return _last_whole(low, high, rises, margin) if whole else _root(low, high, rises, margin)
 
 
 def _root(low: float, high: float, rises: bool, margin: Margin) -> float:

@@ -84,17 +84,19 @@ class Target:
 
 
 def parse_targets(text: str) -> tuple[Target, ...]:
-    """``"tpot_ms<=50,tokens_per_s>=2000"`` as targets.
+    """``"tpot_ms<=50,tokens_per_s>=2000"`` as targets; ``"memory"``, a target always, adds none.
 
     :raises InputError: not MEASURE<=NUMBER or MEASURE>=NUMBER
     :raises UnknownNameError: no such measure, with the nearest name
     """
     targets = []
     for part in text.split(","):
+        if part.strip() == MEMORY:
+            continue
         found = _TARGET.match(part)
         value = _number(found[3]) if found else None
         if found is None or value is None:
-            raise InputError(f"--target {shortened(part.strip())}: write MEASURE<=NUMBER, as in tpot_ms<=50")
+            raise InputError(f"--target {shortened(part.strip())}: write MEASURE<=NUMBER, as in tpot_ms<=50, or memory")
         if found[1] not in MEASURES:
             raise unknown_name("measure of --target", found[1], tuple(MEASURES))
         if not 0 < value < np.inf:

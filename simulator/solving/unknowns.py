@@ -66,7 +66,12 @@ def _gpus(asked: Asked, value: float) -> Asked:
 
 def _bits(asked: Asked, value: float) -> Asked:
     """The bits of a ``quantize`` in the stack, or of one that is added with a group of 128 and its 16-bit scale."""
-    return _with_option(asked, "bits", lambda name: f"{value:.9g}", "quantize:group=128,zero_bits=0")
+    placed = _with_option(asked, "bits", lambda name: f"{value:.9g}", "quantize:group=128,zero_bits=0")
+    try:
+        parse_stack(placed.inquiry.scheme, placed.inquiry.kv_dtype)
+    except InputError as error:
+        raise InputError(f"--for bits: the stack has none to solve for, and they cannot be added ({error})") from None
+    return placed
 
 
 def _keep(asked: Asked, value: float) -> Asked:
@@ -108,7 +113,7 @@ UNKNOWNS: dict[str, Unknown] = {
         Unknown("bits", "bits", 1.0, 16.0, False, True, _bits),
         Unknown("keep", "fraction", 2.0**-10, 1.0, False, True, _keep),
         Unknown("gpus", "GPUs", 1.0, 1024.0, True, False, _gpus),
-        Unknown("price", "USD/h", 1e-3, 1e4, False, True, _price),
+        Unknown("price", "USD per GPU-hour", 1e-3, 1e4, False, True, _price),
         Unknown("utilization", "fraction", 1e-3, 1.0, False, False, _utilization),
     )
 }

@@ -92,6 +92,56 @@ def test_bits_and_kept_part_end_up_in_the_stack() -> None:
     assert kept.answer == pytest.approx(0.25, rel=1e-6)
 
 
+def test_gpus_are_a_number_that_people_rent() -> None:
+    """Eight miss 12 ms and sixteen meet it: what lies between is no whole node, and is no answer."""
+    found = solve(
+        "llama-3.3-70b", unknown="gpus", target="tpot_ms<=12", weights="fp8", batch=8, context=32768,
+        on="h100", calibration="auto",
+    )  # fmt: skip
+    assert found.answer == 16
+    assert [root.value for root in found.roots] == [16]
+    assert "'h100:16' is 16 x NVIDIA H100 SXM5 80GB (h100-sxm5-80gb), split tp8 pp2" in found.assumptions
+
+
+def test_memory_alone_is_a_target() -> None:
+    """37,765 tokens are 47.2 sequences of 800."""
+    found = solve("llama-3.1-8b", unknown="batch", target="memory", context=800, kv_tokens=37765, **ASKED)
+    assert (found.answer, found.binding, found.answer_band) == (47, "memory", None)
+    assert found.checked == {"kv_gib": 47 * 800 * 131072 / 2**30}
+
+
+def test_the_answer_stands_in_the_stack_and_among_what_was_assumed() -> None:
+    kept = solve("llama-3.1-8b", unknown="keep", target="kv_gib<=2", scheme="snapkv:budget=99", batch=16, **ASKED)
+    assert kept.answer is not None
+    assert kept.scheme == f"snapkv:budget={round(kept.answer * 8192)}"
+    price = solve("llama-3.1-8b", unknown="price", target="usd_per_million_tokens<=1", batch=16, **ASKED)
+    assert not [line for line in price.assumptions if line.startswith("price ")]
+
+
+def test_a_break_even_beyond_memory_is_told() -> None:
+    """The pool of 4,096 tokens holds no batch of sixteen at the break-even."""
+    words: dict[str, Any] = {"unknown": "context", "between": "none;snapkv:budget=1024", "batch": 4}
+    assert solve("llama-2-7b", **words, **ASKED).warnings == ()
+    told = solve("llama-2-7b", kv_gib=0.5, **words, **ASKED)
+    assert told.answer is not None
+    assert f"the cache of none does not fit at context {told.answer:g} tokens" in told.warnings
+
+
+@pytest.mark.parametrize("between", ["fp8;quantize:bits=16,group=128", "quantize:bits=16,group=128;fp8"])
+def test_never_of_a_break_even_tells_the_nearest_point(between: str) -> None:
+    """Twice the bytes are slower at every context, and least so where least is cached: at one token."""
+    found = solve("llama-3.1-8b", unknown="context", between=between, **ASKED)
+    assert found.answer is None
+    assert str(found.never_because).startswith("fp8 is faster than quantize:bits=16,group=128 everywhere (nearest, by ")
+    assert str(found.never_because).endswith(" at context 1 tokens)")
+
+
+def test_a_draw_at_one_end_is_not_told_as_faster_everywhere() -> None:
+    """SnapKV keeps a context no longer than its budget whole: it reads as much there, and less beyond."""
+    found = solve("llama-3.1-8b", unknown="context", between="snapkv:budget=1024;none", **ASKED)
+    assert found.never_because == "snapkv:budget=1024 is never slower than none (equal at context 1 tokens)"
+
+
 def test_break_even_is_an_equal_step() -> None:
     found = solve("llama-2-7b", unknown="context", between="none;snapkv:budget=1024", batch=4, **ASKED)
     assert found.answer is not None
@@ -116,9 +166,16 @@ def test_never_says_how_near_it_came_and_what_binds() -> None:
         ({"unknown": "bandwith", "target": "tpot_ms<=5"}, "unknown unknown of --for 'bandwith'; did you mean 'bandwid"),
         ({"unknown": "batch"}, "--target, --between: give one of them, as in --target 'tpot_ms<=50'"),
         ({"unknown": "batch", "target": "tpot<=5"}, "unknown measure of --target 'tpot'; did you mean 'tpot_ms'"),
-        ({"unknown": "batch", "target": "tpot_ms=5"}, "--target 'tpot_ms=5': write MEASURE<=NUMBER, as in tpot_ms<=50"),
+        (
+            {"unknown": "batch", "target": "tpot_ms=5"},
+            "--target 'tpot_ms=5': write MEASURE<=NUMBER, as in tpot_ms<=50, or memory",
+        ),
         ({"unknown": "batch", "target": "tpot_ms<=0"}, "--target tpot_ms<=0: the limit must be above 0"),
         ({"unknown": "context", "between": "fp8"}, "--between fp8: needs two stacks, as in 'fp8;kivi:bits=2'"),
+        (
+            {"unknown": "bits", "target": "tpot_ms<=5", "scheme": "fp8"},
+            "--for bits: the stack has none to solve for, and they cannot be added (scheme 'fp8+quantize",
+        ),
         ({"unknown": "price", "between": "fp8;int4"}, "--for price --between: both schemes pay the same price"),
         (
             {"unknown": "keep", "target": "tpot_ms<=5"},
