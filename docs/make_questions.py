@@ -1,4 +1,4 @@
-"""Writes docs/questions.md: every question of tests/questions.yaml, its commands run, the figures beside the truth.
+"""Writes docs/questions.md: every question of tests/questions.yaml and tests/inverse_questions.yaml, its commands run.
 
 Run it from the root of the repository after a change of the model's numbers: ``python docs/make_questions.py``.
 """
@@ -33,6 +33,14 @@ measured architecture are by calibrated kernels; the others carry the wide band 
 *right*: every figure agrees within the tolerance of its row (10 % for memory, 5 % for money, none for bytes).
 *within band*: the truth lies between the low and the high end. *close*: within 30 %, with a stand-in or an input that
 the thread does not give, as told. *open*: off, or the tool cannot say; the reason stands below.
+"""
+
+INVERSE_HEAD = """# Inverse questions
+
+What planners ask the other way round: the value at which a target is just met. `tests/inverse_questions.yaml` holds
+them as data. Each answer of `kvwall solve` is put back into another command, at the answer and one step beyond, and
+`tests/test_inverse_questions.py` holds that what was asked holds at the first and no longer at the second. A thread
+that is named asks a question of this kind; models and figures are examples.
 """
 
 
@@ -143,6 +151,97 @@ def typed(command: str) -> str:
     return "\n".join(lines)
 
 
+def inverse_questions() -> list[dict[str, Any]]:
+    """The inverse questions as data."""
+    found: list[dict[str, Any]] = yaml.safe_load((ROOT / "tests" / "inverse_questions.yaml").read_text())
+    return found
+
+
+@dataclass(frozen=True)
+class Substituted:
+    """A number of another command, with a value of the unknown put in.
+
+    :ivar value: what was put in
+    :ivar measured: the number
+    :ivar limit: what it must be at most, or at least
+    """
+
+    value: float
+    measured: float
+    limit: float
+    at_most: bool
+
+    @property
+    def holds(self) -> bool:
+        """Whether what was asked holds; a part in 1e7 is the rounding of the value as typed."""
+        slack = self.limit * 1e-7
+        return self.measured <= self.limit + slack if self.at_most else self.measured >= self.limit - slack
+
+
+def substituted(check: dict[str, Any], value: float) -> Substituted:
+    """The check of an inverse question with ``value`` put in."""
+    written = written_out(value)
+    _, document = ask(check["command"].replace("{x}", written))
+    measured = _middle(look_up(document, check["at"])) * check.get("times", 1.0)
+    if "over" in check:
+        measured /= _middle(look_up(document, check["over"]))
+    limit = check.get("most", check.get("least"))
+    return Substituted(value, measured, float(str(limit).replace("{x}", written)), "most" in check)
+
+
+def written_out(value: float) -> str:
+    """A value as an option of the command line."""
+    return str(int(value)) if value == int(value) and value < 1e9 else f"{value:.9g}"
+
+
+def values_of(question: dict[str, Any], answer: dict[str, Any]) -> tuple[float, ...]:
+    """The values that are put back: the answer and one step beyond, or the one that is tried without an answer."""
+    how = question.get("x", {})
+    if "tried" in how:
+        return (float(how["tried"]),)
+    found = float(answer["answer"])
+    at = float(round(found * how["round_of"])) if "round_of" in how else found
+    return at, at * question["beyond"].get("times", 1.0) + question["beyond"].get("add", 0.0)
+
+
+def inverse_section(question: dict[str, Any], answer: dict[str, Any], tried: list[list[Substituted]]) -> str:
+    """One inverse question of the page; ``tried`` has one list of values for each check."""
+    checks = question["checks"]
+    runs = "\n".join(map(typed, [question["command"], *(check["command"] for check in checks)]))
+    if answer["answer"] is None:
+        told = f"Never: {answer['never_because']}."
+    else:
+        band = answer["answer_band"]
+        spread = f" ({_figures(band['low'])} to {_figures(band['high'])})" if band else ""
+        told = f"Answer: **{_figures(answer['answer'])} {answer['unit']}**{spread}, binding: {answer['binding']}."
+    rows = "\n".join(
+        f"| {check['what']} | {'<=' if one.at_most else '>='} {_figures(one.limit)} | {_figures(one.value)} | "
+        f"{_figures(one.measured)} | {'holds' if one.holds else 'missed'} |"
+        for check, all_of_it in zip(checks, tried, strict=True)
+        for one in all_of_it
+    )
+    thread = f"{question['thread']}. " if "thread" in question else ""
+    text = f"## {question['id']}: {question['question']}\n\n{thread}{told}\n\n```\n{runs}\n```\n"
+    text += f"\n| put back | asked | x | found | |\n|---|---|---|---|---|\n{rows}\n"
+    return text + "\n" + textwrap.fill(question["why"].strip(), 118, break_on_hyphens=False) + "\n"
+
+
+def _figures(value: float) -> str:
+    """Six digits: enough to tell a value that just meets a target from one that just misses it."""
+    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e9 else f"{value:.6g}"
+
+
+def inverse_page() -> str:
+    """The part of the page that holds the inverse questions."""
+    sections = []
+    for question in inverse_questions():
+        answer = ask(question["command"])[1]
+        values = values_of(question, answer)
+        tried = [[substituted(check, value) for value in values] for check in question["checks"]]
+        sections.append(inverse_section(question, answer, tried))
+    return "\n".join([INVERSE_HEAD, *sections])
+
+
 def page() -> str:
     """The whole page."""
     sections, index = [], []
@@ -151,7 +250,7 @@ def page() -> str:
         sections.append(section(question, [figure(spec, documents) for spec in question["figures"]]))
         index.append(f"| {question['id']} | {question['question']} | {question['verdict']} |")
     table = "\n".join(["| id | question | verdict |", "|---|---|---|", *index])
-    return "\n".join([HEAD, table, "", *sections])
+    return "\n".join([HEAD, table, "", *sections, inverse_page()])
 
 
 if __name__ == "__main__":

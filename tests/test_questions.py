@@ -45,7 +45,7 @@ def test_a_question_is_answered_and_the_page_quotes_the_answer(question: dict[st
     assert [f for f in figures if f.verdict == "off"] == []
     if question["verdict"] == "right":
         assert any(f.verdict == "right" for f in figures)
-    part = re.split(r"^## ", PAGE, flags=re.MULTILINE)
+    part = re.split(r"^##? ", PAGE, flags=re.MULTILINE)
     quoted = next(text for text in part if text.startswith(f"{question['id']}:"))
     stale = "run python docs/make_questions.py: docs/questions.md is not what the commands print"
     assert quoted.strip() == MAKER.section(question, figures).removeprefix("## ").strip(), stale
