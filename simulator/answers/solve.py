@@ -133,7 +133,7 @@ def answer_solve(
 
 
 def _band(question: Question, answer: float) -> Range | None:
-    """The answers at both ends of the band of times around ``answer``; ``None`` without them, or where no time binds."""
+    """The answers at both ends of the band of times round ``answer``; ``None`` without them or where no time binds."""
     ends = [question.answer(question.scan(level)) for level in ("low", "high")]
     told = [value for value in (*ends, answer) if value is not None]
     by_memory = min(told) == max(told) and question.binding(answer) == MEMORY
