@@ -153,15 +153,21 @@ def _calibrated(
 def _carried_over(
     operator: Operator, basis: Operator, prices: Prices, keep_lines: bool
 ) -> tuple[Numeric, list[PricedTerm]]:
-    """Seconds of a kernel that nobody measured, from a plain one that somebody did: ``known * class / class of plain``.
+    """Seconds of a kernel that nobody measured: those of a plain one that reads as many bytes, and what it does beside.
 
-    What a calibration knows of the plain kernel (latency, what it reaches of the memory) carries over in proportion to
-    the class defaults of both, so that two schemes differ by their work and not by who was measured.
+    ``smooth maximum(known, vector, matrix) + further launches``: what a calibration knows of the plain kernel (latency,
+    what it reaches of the memory) holds for as many bytes of any format; unpacking overlaps it and launches come on
+    top, both by their class defaults. So two schemes differ by their work and not by who was measured.
     """
     own, lines = _operator(replace(operator, basis=None), prices, keep_lines)
-    plain, _ = _operator(replace(basis, call=None), prices, keep_lines=False)
     known, _ = _operator(basis, prices, keep_lines=False)
-    factor = known / plain * prices.carried_spread
+    beside: dict[Resource, Numeric] = {}
+    for t in operator.terms:
+        if t.resource in {"matrix", "vector"}:
+            beside[t.resource] = beside.get(t.resource, 0.0) + prices.seconds(operator.kind, t)
+    _, together = _maximum([known, *beside.values()], prices.sharpness)
+    more = np.maximum(operator.launches - basis.launches, 0.0) * prices.floor_s(operator.kind)
+    factor = (together + more) / own * prices.carried_spread
     bound, _ = _operator(replace(operator, basis=None), prices.peaks, keep_lines=False)
     total = np.maximum(own * factor, bound)
     if not keep_lines:

@@ -46,13 +46,19 @@ def family_for(kernel: Any, device: Device, framework: Any, dtype: Any, kv_dtype
     :param points: shapes; head_dim, heads, batch and kv_len are used
     :raises UnknownNameError: a kernel that is no attention
     """
-    shapes = (points.head_dim, points.q_heads, points.kv_heads, points.batch, points.kv_len)
-    kernel, framework, dtype, kv_dtype, head_dim, *_ = np.broadcast_arrays(kernel, framework, dtype, kv_dtype, *shapes)
     unknown = sorted(set(np.unique(kernel)) - set(KERNELS))
     if unknown:
         raise unknown_name("attention kernel", str(unknown[0]), set(KERNELS))
-    fp8_cache = np.isin(kv_dtype, ("fp8", "int8"))
     hopper = device.compute_capability == 9.0
+    shapes = (points.head_dim, points.q_heads, points.kv_heads, points.batch, points.kv_len)
+    shape = np.broadcast(kernel, framework, dtype, kv_dtype, *shapes).shape
+    # Only TensorRT-LLM's rule looks at batch and length: a grid of those has one family, told once.
+    by_size = hopper and bool(np.any(np.asarray(framework) == "trtllm"))
+    looked_at = shapes if by_size else (points.head_dim,)
+    kernel, framework, dtype, kv_dtype, head_dim, *_ = np.broadcast_arrays(
+        kernel, framework, dtype, kv_dtype, *looked_at
+    )
+    fp8_cache = np.isin(kv_dtype, ("fp8", "int8"))
     flash = np.isin(framework, _FLASH_FRAMEWORKS) if hopper else np.zeros(kernel.shape, dtype=bool)
     vllm_before_hopper = (framework == "vllm") & (8.0 <= (device.compute_capability or 0.0) < 9.0)
     flash2 = vllm_before_hopper & ~fp8_cache & (head_dim <= _WIDEST_FLASH_HEAD)
@@ -63,7 +69,7 @@ def family_for(kernel: Any, device: Device, framework: Any, dtype: Any, kv_dtype
         (decode & flash & ~wide, np.where(fp8_cache, "decode/fa3-fp8", "decode/fa3-bf16")),
         (decode & flash & wide & ~fp8_cache, "decode/fa4-bf16"),
         (decode & flash2, "decode/fa2-bf16"),
-        (decode & trtllm, _trtllm_decode(points, fp8_cache, device.units.count)),
+        (decode & trtllm, _trtllm_decode(points, fp8_cache, device.units.count) if by_size else ""),
         (prefill & flash & ~wide, np.where(fp8_cache, "prefill/fa3-fp8", "prefill/fa3-bf16")),
         (prefill & flash & wide & ~fp8_cache, "prefill/fa4-bf16"),
         (prefill & flash2, "prefill/fa2-bf16"),
@@ -73,7 +79,7 @@ def family_for(kernel: Any, device: Device, framework: Any, dtype: Any, kv_dtype
         ((kernel == "mla_prefill") & (flash | trtllm), np.where(fp8_cache, "mla-prefill/fp8", "mla-prefill/bf16")),
     ]
     names = np.select([rule for rule, _ in rules], [name for _, name in rules], generic_for(kernel, dtype, kv_dtype))
-    return np.asarray(names, dtype=np.str_)
+    return np.broadcast_to(np.asarray(names, dtype=np.str_), shape)
 
 
 def generic_for(kernel: Any, dtype: Any, kv_dtype: Any) -> _Names:

@@ -107,6 +107,14 @@ def flash2_splits(work: Numeric, slots: float, blocks: Numeric, most: int = 128)
     :param blocks: KV blocks of a sequence
     """
     work, blocks = np.broadcast_arrays(as_array(work), as_array(blocks))
+    splits, few = np.ones(work.shape), work < 0.8 * slots
+    if few.any():
+        splits[few] = _fewest_splits(work[few], slots, blocks[few], most)
+    return splits
+
+
+def _fewest_splits(work: Array, slots: float, blocks: Array, most: int) -> Array:
+    """The rule for those that do not fill the device; shape (n,)."""
     tried = np.arange(1.0, most + 1)
     possible = tried <= np.minimum(blocks, slots)[..., None]
     per_split = np.ceil(blocks[..., None] / tried)
@@ -114,7 +122,7 @@ def flash2_splits(work: Numeric, slots: float, blocks: Numeric, most: int = 128)
     waves = work[..., None] * tried / slots
     filling = np.where(possible & new, waves / np.ceil(waves), 0.0)
     good = (filling >= 0.85 * filling.max(axis=-1, keepdims=True)) & possible & new
-    return np.where(work >= 0.8 * slots, 1.0, np.argmax(good, axis=-1) + 1.0)
+    return np.asarray(np.argmax(good, axis=-1) + 1.0)
 
 
 def xqa_plan(points: Points, machine: Machine) -> Plan:

@@ -43,17 +43,21 @@ def _decode(group: CacheGroup, cache: Cache, split: Split) -> Operator:
     name = f"decode attention ({group.kind})"
     call = attention_call(group, cache, split)
     # A kernel that reads 8 bits may have no fit where that of 16 bits has one.
-    basis = None if call is not None and call.kv_dtype == "bf16" else _plain(group, cache, split)
+    basis = None if call is not None and call.kv_dtype == "bf16" else _plain(group, cache, split, terms)
     return Operator(
         "attention", name, "attention", tuple(terms), group.layers, ranks=split.ranks, call=call, basis=basis
     )
 
 
-def _plain(group: CacheGroup, cache: Cache, split: Split) -> Operator | None:
-    """Decode attention over as many tokens of a plain 16-bit cache on the device."""
+def _plain(group: CacheGroup, cache: Cache, split: Split, terms: list[Term]) -> Operator | None:
+    """Decode attention over a plain 16-bit cache on the device, of as many bytes as ``terms`` read."""
     if group.indexer[0] or split.dcp > 1:
         return None
-    return _decode(plain_group(group), replace(cache, fused=()), split)
+    plain = plain_group(group)
+    token = sum(2.0 * group.layers * split.elements(tensor) * cache.batch for tensor in plain.tensors)
+    read: Numeric = sum((t.amount for t in terms if t.tally == "kv read"), start=np.float64(0.0))
+    tokens = np.maximum(1.0, read / token)
+    return _decode(plain_group(replace(group, attended=tokens)), replace(cache, fused=()), split)
 
 
 def _read(tensor: Tensor, segment: Segment, group: CacheGroup, cache: Cache, split: Split) -> list[Term]:
