@@ -94,7 +94,7 @@ class SequenceMemory:
     def grows_in_proportion(self) -> bool:
         """Whether a far context twice as long takes twice the bytes: a history of scores grows with its square."""
         near, far = (float(self.sequence_bytes(tokens)) for tokens in (_FAR_TOKENS, 2 * _FAR_TOKENS))
-        return far <= 2.01 * near
+        return far <= 2.1 * near
 
     @cached_property
     def state_bytes(self) -> float:
