@@ -119,7 +119,8 @@ class Chooser:
         for name in dict.fromkeys(names.tolist()):
             rows = np.flatnonzero(names == name)
             own, shapes = points.take(rows), work.take(rows)
-            found = self._own_plan(name, kernel) or self._nearest(name, kernel) or self._stand_in(kernel, own, reach)
+            found = self._own_plan(name, kernel) or self._on_this_card(kernel, own, reach)
+            found = found or self._nearest(name, kernel) or self._stand_in(kernel, own, reach)
             found = found or other_generation(name, kernel, self._fits())
             if found is not None:
                 yield self._by_fit(*found, kernel, own, shapes, place, rows)
@@ -160,6 +161,13 @@ class Chooser:
 
     def _fits(self) -> Iterator[Fitted]:
         return (fit for fits in self._by_family.values() for fit in fits)
+
+    def _on_this_card(self, kernel: Kernel, points: Points, reach: Reach) -> tuple[Fitted, Loan] | None:
+        """Where no framework is named, a fit of a better-known one on the very device, before any borrowed one."""
+        if kernel.framework:
+            return None
+        found = self._stand_in(kernel, points, reach)
+        return found if found is not None and found[0].device == kernel.device else None
 
     def _stand_in(self, kernel: Kernel, points: Points, reach: Reach) -> tuple[Fitted, Loan] | None:
         """The fit of a better-known framework's kernel for the same work, where one family serves all points."""

@@ -69,3 +69,13 @@ def test_more_work_never_takes_less_time_by_a_shipped_fit(tmp_path: Path) -> Non
     assert np.all(np.diff(found.predicted_us) > 0)
     assert found.bound_by[-1] == "hbm"
     assert found.predicted_us[-1] < 1.2 * found.ideal_us[-1]
+
+
+def test_a_row_without_a_framework_takes_a_fit_of_its_own_card(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    rows = [f"h100,{name},decode_attention,bf16,16,4096,32,8,128" for name in ("", "vllm")]
+    path.write_text("gpu,framework,kernel,dtype,batch,kv_len,n_q_heads,n_kv_heads,head_dim\n" + "\n".join(rows) + "\n")
+    found = predict_kernels(read_table(path), chooser_of(None))
+    assert set(found.calibration) == {"h100-sxm5-80gb.vllm"}
+    assert found.predicted_us[0] == found.predicted_us[1]
+    assert found.high_us[0] > found.high_us[1]
