@@ -9,6 +9,7 @@ import numpy as np
 
 from kvwall.hardware.system import System
 from kvwall.simulator.cache import Cache, Place
+from kvwall.simulator.dense import EXACT
 from kvwall.simulator.kept import kept_cache
 from kvwall.simulator.pool import kv_pool, loaded_weights
 from kvwall.simulator.reserve import ByteBand, Reserve, StartUp, engine_reserve, rank_shape
@@ -216,6 +217,14 @@ class Capacity(SequenceMemory):
             tokens = float(max(0.0, blocks) * block_tokens * s.deployment.attn_dp)
             return min(tokens, np.floor(self.concurrency(kv_bytes) * self.context)) if self._places_beside else tokens
         return float(np.floor(self.concurrency(kv_bytes) * self.context))
+
+    @property
+    def marginal_bytes(self) -> float:
+        """What one more token adds to a sequence; at ``context`` where that depends on the length."""
+        if self.grows_in_proportion:
+            return self.bytes_per_token
+        near, next_one = (float(self.sequence_bytes(self.context + more, EXACT)) for more in (0.0, 1.0))
+        return next_one - near
 
     @property
     def kv_tokens(self) -> Count:

@@ -94,7 +94,7 @@ def answer_fit(resolved: Resolved, context: int | None = None, users: int = 1) -
         fits=fits,
         reason=fit_reason(capacity, users, fits),
         per_gpu=_per_gpu(capacity),
-        kv_bytes_per_token_per_gpu=number(capacity.bytes_per_token),
+        kv_bytes_per_token_per_gpu=number(capacity.marginal_bytes),
         kv_bytes_per_sequence_per_gpu=number(capacity.bytes_per_sequence),
         kv_tokens=tokens_band,
         kv_tokens_total=Range(low=tokens_band.low * dp, mid=tokens_band.mid * dp, high=tokens_band.high * dp),
