@@ -99,7 +99,9 @@ def answer_solve(
     if between is not None:
         question = BreakEven(asked, wanted, _two(between))
     else:
-        question = TargetsMet(asked, wanted, parse_targets(target or ""))
+        targets = parse_targets(target or "")
+        _refuse_indifferent(unknown, targets)
+        question = TargetsMet(asked, wanted, targets)
     found = question.scan("mid")
     answer = question.answer(found)
     # Split, price and stack are those of the answer, not those of the question that was asked without it.
@@ -145,6 +147,12 @@ def _binding(question: Question, wanted: Unknown, answer: float) -> str:
     end = wanted.high if wanted.wants_most else wanted.low
     at_end = answer == end and isinstance(question, TargetsMet)
     return f"the range looked at ({end:g} {wanted.unit})" if at_end else question.binding(answer)
+
+
+def _refuse_indifferent(unknown: str, targets: tuple[Target, ...]) -> None:
+    """Refuse an unknown that changes dollars alone where no target is about dollars."""
+    if unknown in {"price", "utilization"} and not any("usd" in target.measure for target in targets):
+        raise InputError(f"--for {unknown}: changes only what a token costs; give --target usd_per_million_tokens<=X")
 
 
 def _two(between: str | None) -> tuple[str, str]:

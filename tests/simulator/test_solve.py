@@ -176,6 +176,7 @@ def test_never_says_how_near_it_came_and_what_binds() -> None:
             {"unknown": "bits", "target": "tpot_ms<=5", "scheme": "fp8"},
             "--for bits: the stack has none to solve for, and they cannot be added (scheme 'fp8+quantize",
         ),
+        ({"unknown": "price", "target": "tpot_ms<=5"}, "--for price: changes only what a token costs; give --target"),
         ({"unknown": "price", "between": "fp8;int4"}, "--for price --between: both schemes pay the same price"),
         (
             {"unknown": "keep", "target": "tpot_ms<=5"},
