@@ -110,9 +110,8 @@ def picture(rows: tuple[Reproduction, ...]) -> str:
 
 
 def _published(row: Reproduction) -> float:
-    """The published figure; of a range its geometric middle."""
-    low, high = row.published if isinstance(row.published, tuple) else (row.published, row.published)
-    return math.sqrt(low * high)
+    """The published figure; of a range the end that is nearest, or the prediction itself inside it."""
+    return (row.predicted or 1.0) / (row.ratio or 1.0)
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:

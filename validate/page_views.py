@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import cache
 
 import plotly.graph_objects as go
@@ -42,8 +41,8 @@ def papers_view(controls: Controls) -> View:
     """Published figures beside what follows from the equations, one point a row."""
     answer = _reproduced()
     rows = [row for row in answer.rows if row.predicted and row.predicted > 0]
-    known = [math.sqrt(math.prod(row.published if isinstance(row.published, tuple) else (row.published,) * 2))
-             for row in rows]  # fmt: skip
+    # Of a published range the end that is nearest, or the prediction itself inside it.
+    known = [(row.predicted or 0.0) / (row.ratio or 1.0) for row in rows]
     told = [f"<b>{row.system}: {row.id}</b><br>{row.claim}, {row.unit}<br>{row.verdict}" for row in rows]
     predicted = [row.predicted or 0.0 for row in rows]
     title = "Published results, predicted from their equations"

@@ -8,7 +8,7 @@ from kvwall.hardware.errors import InputError, unknown_name
 from kvwall.simulator.answers.base import Answer, Part, Range
 from kvwall.simulator.inquiry import Inquiry, resolve
 from kvwall.simulator.solving.question import BreakEven, Question, TargetsMet
-from kvwall.simulator.solving.targets import MEMORY, parse_targets
+from kvwall.simulator.solving.targets import MEMORY, Target, parse_targets
 from kvwall.simulator.solving.unknowns import UNKNOWNS, Asked, Unknown
 
 

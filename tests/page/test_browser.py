@@ -26,7 +26,7 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="a browser test nee
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="no Chromium, or no driver of it")
 
-VIEWS = ("Plan", "Compare", "Explain", "Capacity", "Break-even", "Sensitivity")
+VIEWS = ("Plan", "Compare", "Explain", "Capacity", "Break-even", "Sensitivity", "Calibration", "Papers")
 PATIENCE_S = 30
 
 
