@@ -7,7 +7,7 @@ conversion, and the rescaling of the output). How they add up is what tells the 
 * ``flash1``: one after another, and Q and O pass through memory once for every block of keys;
 * ``flash2``: products and softmax of a warp follow each other; with the instruction of Ampere, which feeds two thirds
   of a Hopper matrix unit from registers that each warp fills from shared memory for its own rows;
-* ``flash3``: the softmax of one group of warps runs under the products of another;
+* ``flash3``: the softmax of one group of warps runs under the products of another, and both beside shared memory;
 * ``standard``: whole score matrices pass through memory between three kernels.
 
 The model names the shape (heads and ``head_dim`` of its first layers), batch and context the rest. Rates count ``4 N^2
@@ -43,6 +43,8 @@ _EXTRA_BLOCKS = 1.0
 
 #: Warps that split the rows of a block in FlashAttention-2, and bytes a cycle of a unit's shared memory (CUDA guide).
 _WARPS, _SHARED_BYTES = 4.0, 128.0
+#: Rows of one warp-group product on Hopper.
+_GROUP_ROWS = 64.0
 
 Generation = Literal["flash1", "flash2", "flash3", "standard"]
 
@@ -133,7 +135,7 @@ def _flash(shape: _Shape, rates: _Rates, generation: Generation) -> float:
     matrix = 4.0 * shape.head_dim / rates.matrix_flops_per_s
     softmax = _softmax_s(shape, machine, keys)
     if generation == "flash3":
-        each = _longer(matrix, softmax)
+        each = _longer(_longer(matrix, softmax), _shared_s(shape, machine, rows))
     else:
         matrix = matrix / (_OLD_INSTRUCTION if rates.hopper else 1.0)
         each = _longer(matrix, _operands_s(shape, machine, rates.hopper)) + softmax
@@ -151,6 +153,18 @@ def _operands_s(shape: _Shape, machine: Machine, hopper: bool) -> float:
     """Seconds of one score on one unit in which a warp loads keys and values from shared memory for its own rows."""
     rows, _ = published_tile("fa2 small sram" if hopper and shape.head_dim > 192 else "fa2", shape.head_dim)
     return 4.0 * shape.head_dim / (float(rows) / _WARPS) / (_SHARED_BYTES * machine.clock_hz)
+
+
+def _shared_s(shape: _Shape, machine: Machine, rows: float) -> float:
+    """Seconds of one score on one unit in which shared memory is filled with keys and values and read as operands.
+
+    Each group of warps reads both for its own 64 rows. The fp8 instruction wants values transposed: the kernel reads
+    and writes them once more in shared memory (arXiv 2407.08608, section 3.3).
+    """
+    element_bytes = 1.0 if shape.dtype == "fp8" else 2.0
+    transposed = 2.0 if shape.dtype == "fp8" else 0.0
+    passes = 2.0 + transposed + 2.0 * max(rows / _GROUP_ROWS, 1.0)
+    return passes * element_bytes * shape.head_dim / rows / (_SHARED_BYTES * machine.clock_hz)
 
 
 def _longer(first: float, second: float) -> float:
