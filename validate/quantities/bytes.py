@@ -19,12 +19,6 @@ def kv_bytes_per_token(point: Point) -> float:
 
 
 @quantity
-def kv_marginal_bytes_per_token(point: Point) -> float:
-    """What one more token of a long sequence adds on the fullest rank."""
-    return float(point.capacity.bytes_per_token)
-
-
-@quantity
 def kv_bits_per_element(point: Point) -> float:
     """Stored bits over the elements of the dense cache."""
     dense = float(dense_cache(point.setup.architecture, point.batch, point.context).stored_bytes()) * point.batch

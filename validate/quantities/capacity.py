@@ -17,12 +17,6 @@ def max_batch(point: Point) -> float:
 
 
 @quantity
-def max_tokens(point: Point) -> float:
-    """Tokens that all replicas hold."""
-    return float(point.capacity.kv_tokens.mid) * point.setup.deployment.dp
-
-
-@quantity
 def max_context(point: Point) -> float:
     """Longest context at which the batch fits, prompt and all, by bisection of whole tokens."""
     low, high = 1.0, _LONGEST_TOKENS

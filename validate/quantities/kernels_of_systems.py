@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from kvwall.simulator.dense import dense_cache
 from kvwall.simulator.estimate import Axes, estimate
 from kvwall.simulator.operators.collective import Ring, all_reduce
@@ -63,16 +61,6 @@ def all_reduce_bus_bytes_per_s(point: Point) -> float:
     """Bus bandwidth of that all-reduce as nccl-tests prints it: ``2 (n - 1) / n S / t``."""
     ranks = point.setup.deployment.tp
     return 2.0 * (ranks - 1) / ranks * point.context / all_reduce_s(point)
-
-
-@quantity
-def launch_bound_batch(point: Point) -> float:
-    """Largest batch of prompts whose kernels take less than their launches on the host: where TKLQT is flat."""
-    low, high = 0.0, _MOST_SEQUENCES
-    while high - low > 1:
-        middle = float(np.floor((low + high) / 2))
-        low, high = (middle, high) if _waits_for_launches(point, middle) else (low, middle)
-    return low
 
 
 def _waits_for_launches(point: Point, batch: float) -> bool:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from kvwall.simulator.eflops import dense, widths
-from kvwall.simulator.estimate import Axes, estimate
-from kvwall.validate.quantities.time import attention_flops, decode_s, ideal_attention_s, offline_tokens_per_s
+from kvwall.validate.quantities.time import attention_flops, ideal_attention_s, offline_tokens_per_s
 from kvwall.validate.reproducing.point import Point, quantity
 
 
@@ -15,19 +14,6 @@ def top_k_s(point: Point) -> float:
     layers = next(float(line.term.symbols["L"]) for line in lines if "L" in line.term.symbols)
     launches = sum(float(line.charged_s) for line in lines if "launch" in line.term.name)
     return (sum(float(line.charged_s) for line in lines) - launches / 2) / layers
-
-
-@quantity
-def representatives_share(point: Point) -> float:
-    """Part of a request (prefill and decode) that representatives take: with them over without, less one."""
-    name, _, options = str(point.words["scheme"]).partition(":")
-    without = point.at(scheme=f"{name}:{options},representatives=0" if options else f"{name}:representatives=0")
-    return _request_s(point) / _request_s(without) - 1.0
-
-
-def _request_s(point: Point) -> float:
-    prompt = Axes(point.batch, float(point.words["input"]), "prefill")
-    return float(estimate(point.setup, prompt, keep_lines=False).step_s.mid) + decode_s(point)
 
 
 @quantity

@@ -32,12 +32,6 @@ def ideal_step_s(point: Point) -> float:
 
 
 @quantity
-def device_step_s(point: Point) -> float:
-    """One step without what the engine does on the host meanwhile."""
-    return step_s(point) - _charged(point.found, lambda owner, name: owner == "host")
-
-
-@quantity
 def tokens_per_s(point: Point) -> float:
     """Generated tokens per second of one decode step at this context."""
     return float(point.found.tokens_per_s.mid)
@@ -113,12 +107,6 @@ def decode_tokens_per_s(point: Point) -> float:
 def offline_tokens_per_s(point: Point) -> float:
     """Generated tokens over prefill and decode of one batch: how offline benchmarks count."""
     return point.batch * float(point.words["output"]) / (prefill_s(point) + decode_s(point))
-
-
-@quantity
-def request_s(point: Point) -> float:
-    """Prefill and decode of one batch."""
-    return prefill_s(point) + decode_s(point)
 
 
 def _prefill_axes(point: Point) -> Axes:
