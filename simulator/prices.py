@@ -75,6 +75,7 @@ class Prices:
         self.calibration = calibration
         self._shape = (len(levels),) + (1,) * ndim
         self._rates: dict[tuple[Kind, Resource, Dtype], Numeric] = {}
+        self._floors: dict[Kind, Numeric] = {}
         self.host_launch_s = self._leveled(host_launch_s)
         self._kernels = kernels
         self.peaks = self if calibration is None else Prices(system, None, ("mid",), ndim)
@@ -87,6 +88,8 @@ class Prices:
         chosen = [values[LEVELS.index(level)] for level in self.levels]
         if len(chosen) == 1:
             return chosen[0]
+        if all(isinstance(value, float) for value in chosen):
+            return np.array(chosen).reshape(self._shape)
         stacked = np.stack(np.broadcast_arrays(*chosen))
         # The levels lead, the axes of the points align from the right as everywhere.
         missing = (1,) * (len(self._shape) - stacked.ndim)
@@ -180,8 +183,10 @@ class Prices:
         """Latency of one kernel launch of ``kind``."""
         if self.calibration is None or kind == "host":
             return 0.0
-        floor = self.calibration.kinds[kind].floor
-        return self._leveled((floor.low_s, floor.mid_s, floor.high_s))
+        if kind not in self._floors:
+            floor = self.calibration.kinds[kind].floor
+            self._floors[kind] = self._leveled((floor.low_s, floor.mid_s, floor.high_s))
+        return self._floors[kind]
 
     @property
     def sharpness(self) -> float:
