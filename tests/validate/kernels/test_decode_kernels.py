@@ -16,6 +16,11 @@ from kvwall.validate.shapes import Shape, attention_case  # noqa: E402
 
 #: 16-bit outputs round by 2^-11 or 2^-8; the rest is the order of sums.
 TOLERANCES = {"fp16": 1e-3, "bf16": 6e-3}
+
+#: A 4-bit key widened (code 0 to 15, scale near 0.5) is about 4 in size; fp16 rounds it by some 2^-12 of that before
+#: the product. Over sqrt(head_dim) such errors leave each score, and so each large weight, 1e-3 off at any head width.
+#: Their sum is near normal, so three times that is allowed.
+WIDENED_KEYS = 3e-3
 ODD = 157
 
 _CASES = {
@@ -71,6 +76,11 @@ _CASES = {
 }
 
 
+def _tolerance(case: Case) -> float:
+    four_bits = case.pattern == "token_int4_decode" or (case.pattern == "kivi_decode" and case.option("bits") == 4)
+    return TOLERANCES[case.dtype] + (WIDENED_KEYS if four_bits and case.dtype == "fp16" else 0.0)
+
+
 def _fresh() -> int:
     return int.from_bytes(os.urandom(4), "big")
 
@@ -81,7 +91,7 @@ def test_a_decode_kernel_equals_attention_in_float64(case: Case) -> None:
     trial = load_pattern(case.pattern).prepare(case, Source("cpu", seed))
     trial.output.fill_(float("nan"))
     error = relative_error(trial.run(), trial.reference())
-    assert error < TOLERANCES[case.dtype], f"seed {seed}"
+    assert error < _tolerance(case), f"seed {seed}"
 
 
 @pytest.mark.parametrize(
