@@ -10,6 +10,10 @@ from kvwall.simulator.operators.running import seen_by, thinned
 from kvwall.simulator.operators.split import Split
 from kvwall.simulator.traffic import Numeric, Operator, Symbols, term
 
+#: Bytes that pass memory of one 16-bit score: product 2, scale 4, mask 4, fp32 softmax 6, rounding 6, product 2.
+_BYTES = 24.0
+#: The same of an fp32 score, which fp32 keys make: start value 4, product 8, two masks 16, softmax 8, rounding 6, product 2.
+_WIDE_BYTES = 44.0
 _EAGER = "transformers, eager attention: product, mask, softmax in fp32 and product, each a kernel of its own"
 
 
@@ -32,7 +36,9 @@ def _passes(group: CacheGroup, cache: Cache, split: Split) -> Operator:
     queries = cache.query_tokens * group.prefill_share if cache.prefill else cache.query_tokens
     keys: Numeric = cache.context * group.prefill_share if cache.prefill else group.attended
     shape: Symbols = {"L": group.layers, "H": split.queries(group), "B": cache.batch, "q": queries, "n": keys}
-    terms = [term("move scores", "hbm", "24 * L * H * B * q * n", _EAGER, compulsory=False, **shape)]
+    wide = any(s.bits.payload == 32 for t in group.tensors if t.role == "key" for s in t.segments)
+    passes = _WIDE_BYTES if wide else _BYTES
+    terms = [term("move scores", "hbm", "p * L * H * B * q * n", _EAGER, compulsory=False, p=passes, **shape)]
     if cache.prefill:
         key, value = group.prefill_dims
         terms.append(

@@ -37,12 +37,12 @@ _EXPONENTIALS = 16.0
 #: Instructions of the vector lanes for one score, without the rescaling of the output.
 _INSTRUCTIONS = 4.0
 #: Part of a Hopper matrix unit that the instruction of Ampere feeds: arXiv 2407.08608, section 2.
-_OLD_INSTRUCTION = 2.0 / 3.0
+OLD_INSTRUCTION = 2.0 / 3.0
 #: Blocks of keys that start and end of a row block cost (default of the product's own kernel family).
-_EXTRA_BLOCKS = 1.0
+EXTRA_BLOCKS = 1.0
 
 #: Warps that split the rows of a block in FlashAttention-2, and bytes a cycle of a unit's shared memory (CUDA guide).
-_WARPS, _SHARED_BYTES = 4.0, 128.0
+_WARPS, SHARED_BYTES = 4.0, 128.0
 #: Rows of one warp-group product on Hopper.
 _GROUP_ROWS = 64.0
 
@@ -50,7 +50,7 @@ Generation = Literal["flash1", "flash2", "flash3", "standard"]
 
 
 @dataclass(frozen=True)
-class _Shape:
+class KernelShape:
     """One call of a kernel."""
 
     heads: float
@@ -73,7 +73,7 @@ class _Shape:
 
 
 @dataclass(frozen=True)
-class _Rates:
+class KernelRates:
     """What kernels reach of one device.
 
     :ivar matrix_flops_per_s: of one unit: the largest product found on the device, or what the best ones reach
@@ -88,12 +88,12 @@ class _Rates:
     copied_bytes_per_s: float
 
 
-def _rates(device: Device, dtype: Dtype) -> _Rates:
+def rates_of(device: Device, dtype: Dtype) -> KernelRates:
     machine, kinds = machine_of(device), CALIBRATIONS.load("uncalibrated").kinds
     found = device.measured
     largest = None if found is None else found.gemm_fp8_flops_per_s if dtype == "fp8" else found.gemm_bf16_flops_per_s
     whole = largest or machine.matrix_flops_per_s[dtype] * kinds["gemm"].matrix.high
-    return _Rates(
+    return KernelRates(
         machine,
         device.architecture.split()[0] in {"Hopper", "Blackwell"},
         whole / machine.units,
@@ -102,24 +102,32 @@ def _rates(device: Device, dtype: Dtype) -> _Rates:
     )
 
 
-def _rate(point: Point, generation: Generation, causal: bool) -> float:
+def shape_of(point: Point, causal: bool) -> KernelShape:
+    """The call that the words of a point mean."""
     group = next(g for g in point.setup.model.attention if isinstance(g, HeadAttention))
     dtype: Dtype = "fp8" if point.words.get("kv_dtype") == "fp8" else "bf16"
-    shape = _Shape(float(group.q_heads), float(group.head_dim), point.batch, point.context, causal, dtype)
-    rates = _rates(point.setup.system.device, dtype)
+    return KernelShape(float(group.q_heads), float(group.head_dim), point.batch, point.context, causal, dtype)
+
+
+def forward_s(shape: KernelShape, rates: KernelRates, generation: Generation) -> float:
+    """Seconds of a forward call."""
     moving = _standard(shape, rates) if generation == "standard" else _flash(shape, rates, generation)
-    floor = CALIBRATIONS.load("uncalibrated").kinds["attention"].floor.mid_s
-    return shape.flops / (moving + floor)
+    return moving + CALIBRATIONS.load("uncalibrated").kinds["attention"].floor.mid_s
 
 
-def _softmax_s(shape: _Shape, machine: Machine, keys: float) -> float:
+def _rate(point: Point, generation: Generation, causal: bool) -> float:
+    shape = shape_of(point, causal)
+    return shape.flops / forward_s(shape, rates_of(point.setup.system.device, shape.dtype), generation)
+
+
+def softmax_s(shape: KernelShape, machine: Machine, keys: float) -> float:
     """Seconds of one score on one unit: its exponential and what the vector lanes do with it."""
     lanes = machine.vector_flops_per_s / 2.0 / machine.units
     instructions = _INSTRUCTIONS + shape.head_dim / keys
     return 1.0 / (_EXPONENTIALS * machine.clock_hz) + instructions / lanes
 
 
-def _kernel(shape: _Shape, generation: Generation) -> Kernel:
+def _kernel(shape: KernelShape, generation: Generation) -> Kernel:
     if generation != "flash3":
         return "fa2"
     if shape.dtype == "fp8":
@@ -127,35 +135,35 @@ def _kernel(shape: _Shape, generation: Generation) -> Kernel:
     return "fa3 causal" if shape.causal else "fa3"
 
 
-def _flash(shape: _Shape, rates: _Rates, generation: Generation) -> float:
+def _flash(shape: KernelShape, rates: KernelRates, generation: Generation) -> float:
     """Seconds of a fused kernel: row blocks over the units, each with a block of keys more than it needs."""
     machine = rates.machine
     rows, keys = (float(side) for side in published_tile(_kernel(shape, generation), shape.head_dim))
     rows = min(rows, shape.tokens)
     matrix = 4.0 * shape.head_dim / rates.matrix_flops_per_s
-    softmax = _softmax_s(shape, machine, keys)
+    softmax = softmax_s(shape, machine, keys)
     if generation == "flash3":
-        each = _longer(_longer(matrix, softmax), _shared_s(shape, machine, rows))
+        each = longer(longer(matrix, softmax), _shared_s(shape, machine, rows))
     else:
-        matrix = matrix / (_OLD_INSTRUCTION if rates.hopper else 1.0)
-        each = _longer(matrix, _operands_s(shape, machine, rates.hopper)) + softmax
+        matrix = matrix / (OLD_INSTRUCTION if rates.hopper else 1.0)
+        each = longer(matrix, _operands_s(shape, machine, rates.hopper)) + softmax
     counts = flash_counts(shape.tokens, shape.tokens, 1.0, 0.0, rows, keys, causal=shape.causal)
     blocks = float(counts.row_blocks)
-    walked = (float(counts.block_visits) + blocks * _EXTRA_BLOCKS) * keys
+    walked = (float(counts.block_visits) + blocks * EXTRA_BLOCKS) * keys
     waves = max(1.0, machine.units / (blocks * shape.heads * shape.batch))
     busy = walked * rows * shape.heads * shape.batch * each / machine.units * waves
     if generation == "flash1":
         return busy + _flash1_bytes(shape, machine) / rates.bytes_per_s
-    return _longer(busy, shape.least_bytes / rates.bytes_per_s)
+    return longer(busy, shape.least_bytes / rates.bytes_per_s)
 
 
-def _operands_s(shape: _Shape, machine: Machine, hopper: bool) -> float:
+def _operands_s(shape: KernelShape, machine: Machine, hopper: bool) -> float:
     """Seconds of one score on one unit in which a warp loads keys and values from shared memory for its own rows."""
     rows, _ = published_tile("fa2 small sram" if hopper and shape.head_dim > 192 else "fa2", shape.head_dim)
-    return 4.0 * shape.head_dim / (float(rows) / _WARPS) / (_SHARED_BYTES * machine.clock_hz)
+    return 4.0 * shape.head_dim / (float(rows) / _WARPS) / (SHARED_BYTES * machine.clock_hz)
 
 
-def _shared_s(shape: _Shape, machine: Machine, rows: float) -> float:
+def _shared_s(shape: KernelShape, machine: Machine, rows: float) -> float:
     """Seconds of one score on one unit in which shared memory is filled with keys and values and read as operands.
 
     Each group of warps reads both for its own 64 rows. The fp8 instruction wants values transposed: the kernel reads
@@ -164,28 +172,36 @@ def _shared_s(shape: _Shape, machine: Machine, rows: float) -> float:
     element_bytes = 1.0 if shape.dtype == "fp8" else 2.0
     transposed = 2.0 if shape.dtype == "fp8" else 0.0
     passes = 2.0 + transposed + 2.0 * max(rows / _GROUP_ROWS, 1.0)
-    return passes * element_bytes * shape.head_dim / rows / (_SHARED_BYTES * machine.clock_hz)
+    return passes * element_bytes * shape.head_dim / rows / (SHARED_BYTES * machine.clock_hz)
 
 
-def _longer(first: float, second: float) -> float:
+def longer(first: float, second: float) -> float:
     """Two things at once, at the product's own sharpness of overlap."""
     return float(smooth_max(CALIBRATIONS.load("uncalibrated").sharpness, np.float64(first), np.float64(second)))
 
 
-def _flash1_bytes(shape: _Shape, machine: Machine) -> float:
+def _flash1_bytes(shape: KernelShape, machine: Machine) -> float:
     """Q and O of every row pass through memory for each block of keys that the mask leaves."""
     capacity = machine.sram_per_unit_bytes / 2.0
     elements = float(flash1_counts(shape.tokens, shape.head_dim, capacity).total_elements)
     return 2.0 * elements * shape.heads * shape.batch * (0.5 if shape.causal else 1.0)
 
 
-def _standard(shape: _Shape, rates: _Rates) -> float:
-    """Three kernels: the whole square is multiplied; a mask is one more pass over the scores."""
-    heads = shape.heads * shape.batch
+def _standard(shape: KernelShape, rates: KernelRates) -> float:
+    """Three kernels over the whole square, as the flash-attention benchmark calls PyTorch.
+
+    Queries, keys and values are slices of one packed tensor and are copied into rows of a head each. A mask is one more
+    pass over the scores, and is built at every call: filled, cut to a triangle and rounded, 18 bytes an element.
+    """
+    heads, square = shape.heads * shape.batch, shape.tokens**2
     elements = float(standard_attention_elements(shape.tokens, shape.tokens, shape.head_dim, shape.head_dim))
-    elements += 2.0 * shape.tokens**2 if shape.causal else 0.0
-    products = shape.tokens**2 * heads * 4.0 * shape.head_dim / rates.matrix_flops_per_s / rates.machine.units
-    return products + 2.0 * elements * heads / rates.copied_bytes_per_s
+    elements += 3.0 * 2.0 * shape.tokens * shape.head_dim
+    mask_bytes = 0.0
+    if shape.causal:
+        elements += 2.0 * square
+        mask_bytes = 18.0 * square
+    products = square * heads * 4.0 * shape.head_dim / rates.matrix_flops_per_s / rates.machine.units
+    return products + (2.0 * elements * heads + mask_bytes) / rates.copied_bytes_per_s
 
 
 @quantity

@@ -12,20 +12,25 @@ from kvwall.validate.reproducing.point import Point, quantity
 
 @quantity
 def eager_sample_bytes(point: Point) -> float:
-    """Most memory of one sample: its whole cache, or that of its prompt beside the scores of eager attention.
+    """Most allocated memory of one sample in GPT-NeoX of transformers 4.36, whose rotary embedding widens keys to fp32.
 
-    An eager softmax holds the fp32 scores of one layer twice, masked and not: ``2 H q n 4`` bytes.
+    * A decode step holds the cache of before and after at once, as appending copies it: ``2 (4 + 2)`` bytes a pair of
+      elements of key and value.
+    * A prompt's values are a view of the fused projection, which stays whole: ``4 + 3 * 2`` bytes a pair. Beside it
+      lie the scores of one layer: masked and softmaxed in fp32 and rounded, ``(4 + 4 + 2) H q n`` bytes.
     """
     whole = kv_device_bytes(point) / point.batch
-    prompt = float(point.words["input"])
-    cache, _ = rank_step(point.setup, Axes(1.0, prompt, "prefill"))
+    asked = float(point.words["input"])
+    cache, _ = rank_step(point.setup, Axes(1.0, asked, "prefill"))
     scores = 0.0
     for group in cache.groups:
         run = cache.execution.attention_run(group.index)
-        queries = prompt * float(run.tokens)
-        keys = prompt if run.context is None else float(run.context)
-        scores = max(scores, 8.0 * group.q_heads * queries * min(keys, group.window or keys))
-    return max(whole, float(point.capacity.sequence_bytes(prompt)) + scores)
+        queries = asked * float(run.tokens)
+        keys = asked if run.context is None else float(run.context)
+        scores = max(scores, 10.0 * group.q_heads * queries * min(keys, group.window or keys))
+    appended = float(point.capacity.sequence_bytes(asked))
+    prompt = appended * (4 + 3 * 2) / (4 + 2)
+    return max(2.0 * whole, prompt + scores, prompt + appended)
 
 
 @quantity

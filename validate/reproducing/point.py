@@ -98,7 +98,7 @@ class Point:
 
 
 def point_of(*words: Mapping[str, Any]) -> Point:
-    """The point that ``words`` mean, later ones over earlier ones.
+    """The point that ``words`` mean, later ones over earlier ones; what they ``set`` adds up.
 
     :raises UnknownNameError: a word that is neither of an inquiry nor of a workload, with the nearest
     """
@@ -107,7 +107,8 @@ def point_of(*words: Mapping[str, Any]) -> Point:
         for key in given:
             if key not in AXES and key not in _INQUIRY:
                 raise unknown_name("word", key, tuple(sorted({*AXES, *_INQUIRY})), "kvwall reproduce --help")
-        merged |= given
+        overrides = [*merged.get("set", ()), *given.get("set", ())]
+        merged |= {**given, "set": overrides}
     return Point(merged)
 
 
