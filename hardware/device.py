@@ -24,6 +24,8 @@ from kvwall.hardware.quantity import (
     Watts,
 )
 
+#: Compute capability from which the switch of a node adds up.
+_SUMMING_CAPABILITY = 9.0
 #: Where a product runs when the device has no unit for its dtype, tried in order.
 _FALLBACKS: dict[Dtype, tuple[Dtype, ...]] = {
     "fp4": ("fp8", "bf16", "fp16", "fp32"),
@@ -169,6 +171,17 @@ class Device(Document):
         """Dense peak of a matrix product whose operands are ``dtype``, falling back as :meth:`matrix_dtype` does."""
         peak: float | None = getattr(self.matrix_peaks, self.matrix_dtype(dtype))
         return peak or self.vector_flops_per_s
+
+    @property
+    def has_switch(self) -> bool:
+        """Whether the links inside a node meet in a switch."""
+        topology = (self.scale_up.topology or "").lower() if self.scale_up else ""
+        return topology.startswith(("nvswitch", "nvlink switch,"))
+
+    @property
+    def sums_in_switch(self) -> bool:
+        """Whether that switch adds up an all-reduce: NVSwitch from Hopper on."""
+        return self.has_switch and (self.compute_capability or 0.0) >= _SUMMING_CAPABILITY
 
     @property
     def vector_flops_per_s(self) -> float:

@@ -118,7 +118,9 @@ class Engine(Document):
     window_spare_blocks: int = Field(0, ge=0, le=1)
     state_pages_per_sequence: float = Field(1.0, ge=1)
     appends: Literal["in place", "concat"] = "in place"
-    attention: Literal["fused", "eager"] = "fused"
+    attention: Literal["fused", "eager", "static"] = "fused"
+    splits_vocabulary: bool = True
+    logits_of_prompts: Literal["last", "all"] = "last"
     state_pool_ratio: float = Field(0.0, ge=0)
     scheduler: Scheduler
     host: HostTime

@@ -73,7 +73,8 @@ class Capacity(SequenceMemory):
         s = self.setup
         probe = self._probe
         split = probe.execution.split_vocabulary
-        return rank_weights(s.model, s.weights, s.deployment, probe.extra_weights, split)
+        whole = not s.engine.splits_vocabulary
+        return rank_weights(s.model, s.weights, s.deployment, probe.extra_weights, split, whole)
 
     @cached_property
     def weights_arithmetic_bytes(self) -> float:

@@ -16,6 +16,7 @@ from kvwall.simulator.operators.append import concatenations
 from kvwall.simulator.operators.eager import eager_scores
 from kvwall.simulator.operators.forward import host_work
 from kvwall.simulator.operators.split import Split
+from kvwall.simulator.operators.static_cache import over_static_cache
 from kvwall.simulator.prices import LEVELS, Level, Prices
 from kvwall.simulator.ragged import averaged
 from kvwall.simulator.roofline import PricedTerm, price
@@ -178,7 +179,19 @@ def rank_step(setup: Setup, axes: Axes) -> tuple[Cache, StepShape]:
     up = setup.system.device.scale_up
     reach = up.reach if up else 1
     breadth = setup.engine.serving.routing_breadth.mid
-    shape = StepShape(setup.model, setup.arithmetic, d, setup.system.per_node, reach, microbatches, passes, breadth)
+    shape = StepShape(
+        setup.model,
+        setup.arithmetic,
+        d,
+        setup.system.per_node,
+        reach,
+        microbatches,
+        passes,
+        breadth,
+        whole_vocabulary=not setup.engine.splits_vocabulary,
+        all_logits=setup.engine.logits_of_prompts == "all",
+        switch_sums=setup.system.device.sums_in_switch,
+    )
     return cache, shape
 
 
@@ -195,6 +208,10 @@ def _traffic(setup: Setup, cache: Cache, shape: StepShape) -> Traffic:
         extra += concatenations(cache, Split(d.attention_tp, d.dcp, shape.ranks))
     if setup.engine.attention == "eager":
         extra += eager_scores(cache, Split(setup.deployment.attention_tp, setup.deployment.dcp, shape.ranks))
+    if setup.engine.attention == "static":
+        split = Split(setup.deployment.attention_tp, setup.deployment.dcp, shape.ranks)
+        static = over_static_cache(traffic.operators, cache, split, float(setup.max_model_len or 0))
+        traffic = replace(traffic, operators=static)
     if setup.adapters is not None:
         tokens = cache.batch * cache.query_tokens
         extra.append(adapter_operator(setup.adapters, setup.model, setup.deployment, cache.batch, tokens, shape.ranks))

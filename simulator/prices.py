@@ -22,10 +22,14 @@ Level = Literal["low", "mid", "high"]
 #: Half of a central 80 % band in standard deviations, and the spread of log(time) of a kernel told from another.
 _BAND, _CARRIED_SIGMA = 1.2816, 0.15
 
+#: One message of a ring over the host's bus: fit of all-reduces of four A100 PCIe cards (microsoft/vidur tables).
+_PEER_HOP_S = 7.8e-6
+
 LEVELS: tuple[Level, ...] = ("low", "mid", "high")
 
 _EFFICIENCY_OF: dict[Resource, Literal["memory", "matrix", "vector", "link"]] = {
     "hbm": "memory",
+    "l2": "memory",
     "matrix": "matrix",
     "vector": "vector",
     "host link in": "link",
@@ -146,6 +150,7 @@ class Prices:
         bus = device.host_link.bandwidth_bytes_per_s if device.host_link else host.memory_bandwidth_bytes_per_s
         return {
             "hbm": device.hbm.bandwidth_bytes_per_s,
+            "l2": (device.l2 and device.l2.bandwidth_bytes_per_s) or device.hbm.bandwidth_bytes_per_s,
             "vector": device.vector_flops_per_s,
             "host link in": bus,
             "host link out": bus,
@@ -169,8 +174,9 @@ class Prices:
         device = self.system.device
         if resource == "network hops":
             return self._network.latency_s
-        link = device.scale_up if resource == "hops" else device.host_link
-        return link.latency_s if link else 0.0
+        if resource == "peer hops":
+            return _PEER_HOP_S
+        return device.scale_up.latency_s if device.scale_up else 0.0
 
     def _efficiency(self, kind: Kind, resource: Resource) -> Numeric:
         if self.calibration is None or kind == "host":

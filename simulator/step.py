@@ -35,9 +35,12 @@ class StepShape:
     :ivar arithmetic: number format of the weights on this kind of device
     :ivar deployment: how the model is split
     :ivar per_node: devices of one node
+    :ivar switch_sums: the switch inside a node adds up what is reduced through it
     :ivar reach: devices that the links inside a node join; 1 where there are none
     :ivar microbatches: parts of the batch that follow one another through the pipeline
     :ivar passes: passes of the engine that a prefill is cut into; each reads the weights again
+    :ivar whole_vocabulary: every rank holds and multiplies the whole LM head
+    :ivar all_logits: every token of a prompt meets the LM head, not only its last
     :ivar breadth: experts that a batch touches beyond those of one token, over those of independent routing
     """
 
@@ -49,6 +52,9 @@ class StepShape:
     microbatches: Numeric = 1.0
     passes: Numeric = 1.0
     breadth: float = 1.0
+    whole_vocabulary: bool = False
+    all_logits: bool = False
+    switch_sums: bool = False
 
     @property
     def ranks(self) -> Numeric:
@@ -57,7 +63,8 @@ class StepShape:
 
     def ring(self, size: int, star: bool = False) -> Ring:
         """A ring, or a star, of ``size`` neighbouring ranks."""
-        return Ring(size, self.link(size), star)
+        link = self.link(size)
+        return Ring(size, link, star, self.switch_sums and link == "scale up" and not star)
 
     def link(self, span: int) -> Link:
         """The slowest link among ``span`` neighbouring devices."""
@@ -207,14 +214,15 @@ def _dispatch(shape: StepShape, group: ExpertFeedForward, tokens: Numeric, ring:
 
 
 def _head(cache: Cache, shape: StepShape) -> list[Operator]:
-    """Only the last token of a prefill, and every query token of a decode step, meets the LM head."""
+    """Only the last token of a prefill, and every query token of a decode step, meets the LM head of most engines."""
     if not shape.model.vocab_size:
         return []
     d, model = shape.deployment, shape.model
-    rows = cache.batch * (np.float64(1.0) if cache.prefill else cache.query_tokens) * d.attn_dp
+    last = cache.prefill and not shape.all_logits
+    rows = cache.batch * (np.float64(1.0) if last else cache.query_tokens) * d.attn_dp
     # Stages that share the vocabulary work at the same time, each on its part.
     stages = d.pp if cache.execution.split_vocabulary else 1
-    parts, ranks = d.tp * stages, shape.ranks * stages
+    parts, ranks = (1 if shape.whole_vocabulary else d.tp) * stages, shape.ranks * stages
     head = [
         product(head_linear(model, parts), rows, shape.arithmetic, ranks),
         sample(rows, model.vocab_size / parts, ranks),

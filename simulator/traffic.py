@@ -30,6 +30,7 @@ Symbols = dict[str, Any]
 
 Resource = Literal[
     "hbm",  # bytes moved between device memory and the chip
+    "l2",  # bytes that the units read from the last-level cache they share
     "matrix",  # FLOP on the matrix unit, at the term's dtype
     "vector",  # FLOP on the vector unit (an FMA counts 2)
     "host link in",  # bytes from host memory to the device
@@ -52,6 +53,7 @@ Resource = Literal[
 
 UNITS: dict[Resource, str] = {
     "hbm": "bytes",
+    "l2": "bytes",
     "matrix": "FLOP",
     "vector": "FLOP",
     "host link in": "bytes",

@@ -71,17 +71,19 @@ def rank_weights(
     deployment: Deployment,
     extra_parameters: float = 0.0,
     split_vocabulary: bool = False,
+    whole_vocabulary: bool = False,
 ) -> RankWeights:
     """Resident weights of the fullest rank; ``extra_parameters`` (16 bits each, unsplit) are what schemes add.
 
     The first stage holds the embedding, the last the LM head; a tied pair is one table, on both ends of a pipeline.
-    With ``split_vocabulary`` every stage holds its part of both.
+    With ``split_vocabulary`` every stage holds its part of both, with ``whole_vocabulary`` every rank all of it.
     """
     d = deployment
     norms = model.layers * model.norm_matrices * model.hidden_size * (2 if model.norm_bias else 1) * 2.0
     layers_bytes = sum(linear.bytes(weights) for linear in layer_linears(model, d)) + norms
-    embedding = embedding_linear(model, d.tp).bytes(weights) if model.vocab_size else 0.0
-    head = head_linear(model, d.tp).bytes(weights) if model.vocab_size else 0.0
+    ranks = 1 if whole_vocabulary else d.tp
+    embedding = embedding_linear(model, ranks).bytes(weights) if model.vocab_size else 0.0
+    head = head_linear(model, ranks).bytes(weights) if model.vocab_size else 0.0
     factors = extra_parameters * 2.0 / d.attention_tp
     extra = model.extra.count * 2.0 if model.extra else 0.0
     share = stage_share(model.layers, d.pp)

@@ -1,7 +1,8 @@
 """Collectives by an alpha-beta model: bytes one rank must send, and messages that must follow one another.
 
 The compulsory part is what any algorithm sends, also one that reduces inside a switch; the second pass of a ring or
-two-shot algorithm is charged on top, but not to the ideal time.
+two-shot algorithm is charged on top, but not to the ideal time. A switch that adds up leaves ``2 / n`` of that pass:
+``(n + 1) / n`` of the rows cross each link in all.
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ class Ring:
     :ivar size: ranks
     :ivar link: the slowest link between two of them
     :ivar star: one rank collects all rows of a sum and sends it back to each
+    :ivar switch_sums: the switch between them adds up
     """
 
     size: int
     link: Link
     star: bool = False
+    switch_sums: bool = False
 
     @property
     def hop(self) -> Resource:
@@ -47,10 +50,12 @@ def all_reduce(name: str, layers: float, tokens: Numeric, width: float, ring: Ri
     shape: Symbols = {"L": layers, "T": tokens, "D": width, "n": ring.size}
     # The rank in the middle of a star takes the rows of all others, and sends each of them the sum.
     sent = "2 * L * D * (n - 1) * T" if ring.star else "2 * L * D * (n - 1) / n * T"
+    back = "4 * L * D / n * T" if ring.switch_sums else sent
     terms = (
         term("send the rows", ring.link, sent, _ALPHA_BETA, **shape),
-        term("send the sums", ring.link, sent, _ALPHA_BETA, compulsory=False, **shape),
-        _hops(ring, layers, 2.0),
+        term("send the sums", ring.link, back, _ALPHA_BETA, compulsory=False, **shape),
+        # Peers that meet in a switch exchange with all at once; over the host's bus a ring passes on what came before.
+        _hops(ring, layers, 2.0 * (ring.size - 1) if ring.link == "peer" else 2.0),
     )
     call = None
     if ring.link == "scale up" and not ring.star:

@@ -32,8 +32,6 @@ _CACHE_FORMATS = ("bf16", "fp16", "fp8", "fp8_block", "int8")
 #: Kernels that only the roofline serves, from what the row states of them.
 _ROOFLINE = ("memory_copy", "launch", "sparse_decode", "lowrank_decode", "rematerialize", "evict")
 
-#: NVSwitch adds up partial sums itself from Hopper on.
-_ADDING_SWITCH_CAPABILITY = 9.0
 
 
 @cache
@@ -86,12 +84,11 @@ def _one_name(kernel: Kernel, device: Device, framework: str, reach: Reach) -> s
         if reach == "network":
             return ""
         link = device.scale_up
-        switched = reach == "pair" and link is not None and "nvswitch" in (link.topology or "").lower()
         return collective_family(
             kernel.kernel,
             "trtllm" if source == "trtllm" else framework,
             graph="eager" not in source,
-            switch_adds=switched and (device.compute_capability or 0.0) >= _ADDING_SWITCH_CAPABILITY,
+            switch_adds=reach == "pair" and device.sums_in_switch,
             over_host=reach == "host" or link is None,
         ).name
     if kind == "elementwise":

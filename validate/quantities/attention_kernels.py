@@ -43,6 +43,8 @@ EXTRA_BLOCKS = 1.0
 
 #: Warps that split the rows of a block in FlashAttention-2, and bytes a cycle of a unit's shared memory (CUDA guide).
 _WARPS, SHARED_BYTES = 4.0, 128.0
+#: Shared memory of a unit from which the released launchers take their large tiles.
+LARGE_SRAM_BYTES = 144 * 1024.0
 #: Rows of one warp-group product on Hopper.
 _GROUP_ROWS = 64.0
 
@@ -127,9 +129,10 @@ def softmax_s(shape: KernelShape, machine: Machine, keys: float) -> float:
     return 1.0 / (_EXPONENTIALS * machine.clock_hz) + instructions / lanes
 
 
-def _kernel(shape: KernelShape, generation: Generation) -> Kernel:
+def _kernel(shape: KernelShape, machine: Machine, generation: Generation) -> Kernel:
     if generation != "flash3":
-        return "fa2"
+        small = machine.sram_per_unit_bytes < LARGE_SRAM_BYTES
+        return "fa2" if not small else "fa2 small sram causal" if shape.causal else "fa2 small sram"
     if shape.dtype == "fp8":
         return "fa3 fp8"
     return "fa3 causal" if shape.causal else "fa3"
@@ -138,7 +141,7 @@ def _kernel(shape: KernelShape, generation: Generation) -> Kernel:
 def _flash(shape: KernelShape, rates: KernelRates, generation: Generation) -> float:
     """Seconds of a fused kernel: row blocks over the units, each with a block of keys more than it needs."""
     machine = rates.machine
-    rows, keys = (float(side) for side in published_tile(_kernel(shape, generation), shape.head_dim))
+    rows, keys = (float(side) for side in published_tile(_kernel(shape, machine, generation), shape.head_dim))
     rows = min(rows, shape.tokens)
     matrix = 4.0 * shape.head_dim / rates.matrix_flops_per_s
     softmax = softmax_s(shape, machine, keys)
@@ -146,7 +149,7 @@ def _flash(shape: KernelShape, rates: KernelRates, generation: Generation) -> fl
         each = longer(longer(matrix, softmax), _shared_s(shape, machine, rows))
     else:
         matrix = matrix / (OLD_INSTRUCTION if rates.hopper else 1.0)
-        each = longer(matrix, _operands_s(shape, machine, rates.hopper)) + softmax
+        each = longer(matrix, _operands_s(shape, machine, generation, rates.hopper)) + softmax
     counts = flash_counts(shape.tokens, shape.tokens, 1.0, 0.0, rows, keys, causal=shape.causal)
     blocks = float(counts.row_blocks)
     walked = (float(counts.block_visits) + blocks * EXTRA_BLOCKS) * keys
@@ -157,9 +160,10 @@ def _flash(shape: KernelShape, rates: KernelRates, generation: Generation) -> fl
     return longer(busy, shape.least_bytes / rates.bytes_per_s)
 
 
-def _operands_s(shape: KernelShape, machine: Machine, hopper: bool) -> float:
+def _operands_s(shape: KernelShape, machine: Machine, generation: Generation, hopper: bool) -> float:
     """Seconds of one score on one unit in which a warp loads keys and values from shared memory for its own rows."""
-    rows, _ = published_tile("fa2 small sram" if hopper and shape.head_dim > 192 else "fa2", shape.head_dim)
+    wide = hopper and shape.head_dim > 192
+    rows, _ = published_tile("fa2 small sram" if wide else _kernel(shape, machine, generation), shape.head_dim)
     return 4.0 * shape.head_dim / (float(rows) / _WARPS) / (SHARED_BYTES * machine.clock_hz)
 
 

@@ -51,9 +51,22 @@ def layer_s(point: Point) -> float:
 @quantity
 def all_reduce_s(point: Point) -> float:
     """One all-reduce of ``context`` bytes over the ranks of the deployment."""
-    ranks, link = point.setup.deployment.tp, "scale up"
-    elements = point.context / 2.0
-    return _alone_s(point, all_reduce("all-reduce", 1, 1.0, elements, Ring(ranks, link), 1.0))  # type: ignore[arg-type]
+    ring = Ring(point.setup.deployment.tp, "scale up", switch_sums=point.setup.system.device.sums_in_switch)
+    return _alone_s(point, all_reduce("all-reduce", 1, 1.0, point.context / 2.0, ring, 1.0))
+
+
+@quantity
+def one_shot_all_reduce_s(point: Point) -> float:
+    """The same where every rank writes its bytes to all others, waits for theirs and adds up: ``(n - 1) S``, one hop.
+
+    Calls follow one another in a graph, so each starts a kernel. MSCCL++, arXiv 2504.09014, section 5: all pairs in one
+    phase, for small messages.
+    """
+    equation = "(n - 1) * S"
+    sent = term("write to all", "scale up", equation, "arXiv 2504.09014", n=point.setup.deployment.tp, S=point.context)
+    wait = term("wait for one message", "hops", "h", "arXiv 2504.09014", compulsory=False, h=1.0)
+    alone = _alone_s(point, Operator("network", "one-shot all-reduce", "collective", (sent, wait), 1))
+    return alone + point.setup.system.device.launch.graph_s
 
 
 @quantity
