@@ -119,6 +119,7 @@ class Engine(Document):
     state_pages_per_sequence: float = Field(1.0, ge=1)
     appends: Literal["in place", "concat"] = "in place"
     attention: Literal["fused", "eager", "static"] = "fused"
+    replays_graphs: bool = True
     splits_vocabulary: bool = True
     logits_of_prompts: Literal["last", "all"] = "last"
     state_pool_ratio: float = Field(0.0, ge=0)

@@ -8,21 +8,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from kvwall.simulator.adapters import adapter_operator
 from kvwall.simulator.cache import Cache
 from kvwall.simulator.dense import dense_cache
+from kvwall.simulator.engine_traffic import engine_traffic
 from kvwall.simulator.execution import Execution
-from kvwall.simulator.operators.append import concatenations
-from kvwall.simulator.operators.eager import eager_scores
 from kvwall.simulator.operators.forward import host_work
-from kvwall.simulator.operators.split import Split
-from kvwall.simulator.operators.static_cache import over_static_cache
 from kvwall.simulator.prices import LEVELS, Level, Prices
 from kvwall.simulator.ragged import averaged
 from kvwall.simulator.roofline import PricedTerm, price
 from kvwall.simulator.setup import Setup
-from kvwall.simulator.speculation import draft_cache_bytes, draft_operator
-from kvwall.simulator.step import StepShape, step_traffic
+from kvwall.simulator.step import StepShape
 from kvwall.simulator.traffic import Array, Numeric, Operator, Traffic
 
 Phase = Literal["decode", "prefill"]
@@ -109,7 +104,7 @@ def estimate(setup: Setup, axes: Axes, keep_lines: bool = True) -> Estimate:
     """
     setup.stack.check(setup.architecture)
     cache, shape = rank_step(setup, axes)
-    traffic = _traffic(setup, cache, shape)
+    traffic = engine_traffic(setup, cache, shape)
     host = _host(setup, cache, shape)
     real = replace(traffic, operators=(*traffic.operators, host))
     ndim = np.broadcast(axes.batch, axes.context).ndim
@@ -122,7 +117,7 @@ def estimate(setup: Setup, axes: Axes, keep_lines: bool = True) -> Estimate:
     else:
         (low, mid, high), lines = np.asarray(price(real, prices).step_s), ()
     # The bound knows no chunks: a prefill in one pass reads the weights once.
-    single = traffic if np.all(shape.passes == 1.0) else _traffic(setup, cache, replace(shape, passes=1.0))
+    single = traffic if np.all(shape.passes == 1.0) else engine_traffic(setup, cache, replace(shape, passes=1.0))
     ideal = price(single, prices.peaks).step_s
     return Estimate(
         setup=setup,
@@ -143,7 +138,7 @@ def estimate(setup: Setup, axes: Axes, keep_lines: bool = True) -> Estimate:
 def step_operators(setup: Setup, axes: Axes) -> tuple[Traffic, Prices]:
     """Everything that one rank and its host pay in a step, and the prices at both ends and the middle of the band."""
     cache, shape = rank_step(setup, axes)
-    traffic = _traffic(setup, cache, shape)
+    traffic = engine_traffic(setup, cache, shape)
     ndim, passes = np.broadcast(axes.batch, axes.context).ndim, shape.passes if cache.prefill else None
     real = replace(traffic, operators=(*traffic.operators, _host(setup, cache, shape)))
     return real, _prices(setup, cache.execution, LEVELS, ndim, passes)
@@ -195,29 +190,6 @@ def rank_step(setup: Setup, axes: Axes) -> tuple[Cache, StepShape]:
     return cache, shape
 
 
-def _traffic(setup: Setup, cache: Cache, shape: StepShape) -> Traffic:
-    """All operators on the devices, with those of a draft, of adapters and of an engine that copies to append."""
-    traffic = step_traffic(cache, shape)
-    extra: list[Operator] = []
-    if setup.speculation is not None and not cache.prefill:
-        draft, d = setup.speculation, setup.deployment
-        again = draft_cache_bytes(cache, d) if draft.layers else 0.0
-        extra.append(draft_operator(draft, setup.model, shape.arithmetic, d, shape.ranks, again))
-    if setup.engine.appends == "concat":
-        d = setup.deployment
-        extra += concatenations(cache, Split(d.attention_tp, d.dcp, shape.ranks))
-    if setup.engine.attention == "eager":
-        extra += eager_scores(cache, Split(setup.deployment.attention_tp, setup.deployment.dcp, shape.ranks))
-    if setup.engine.attention == "static":
-        split = Split(setup.deployment.attention_tp, setup.deployment.dcp, shape.ranks)
-        static = over_static_cache(traffic.operators, cache, split, float(setup.max_model_len or 0))
-        traffic = replace(traffic, operators=static)
-    if setup.adapters is not None:
-        tokens = cache.batch * cache.query_tokens
-        extra.append(adapter_operator(setup.adapters, setup.model, setup.deployment, cache.batch, tokens, shape.ranks))
-    return replace(traffic, operators=(*traffic.operators, *extra)) if extra else traffic
-
-
 def _prices(
     setup: Setup, run: Execution, levels: tuple[Level, ...], ndim: int = 0, passes: Numeric | None = None
 ) -> Prices:
@@ -228,8 +200,9 @@ def _prices(
     host, layers = setup.engine.host, setup.model.layers
     launch_s: list[Numeric] = []
     slower = setup.system.node.host.launch_s / host.reference_launch_s
+    waits = setup.eager or not setup.engine.replays_graphs
     for level in LEVELS:
-        eager = getattr(host.eager_per_layer_s, level) * layers if setup.eager else 0.0
+        eager = getattr(host.eager_per_layer_s, level) * layers if waits else 0.0
         prompt = 0.0 if passes is None else getattr(host.prefill_per_layer_s, level) * setup.dense_layers * passes
         launch_s.append(np.maximum(eager, prompt) * slower)
     shares = (run.compute_share, run.memory_share)

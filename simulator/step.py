@@ -64,6 +64,8 @@ class StepShape:
     def ring(self, size: int, star: bool = False) -> Ring:
         """A ring, or a star, of ``size`` neighbouring ranks."""
         link = self.link(size)
+        if link == "scale out" and not star and size % self.per_node == 0:
+            return Ring(size, link, per_node=self.per_node, inner=self.link(self.per_node))
         return Ring(size, link, star, self.switch_sums and link == "scale up" and not star)
 
     def link(self, span: int) -> Link:

@@ -2,12 +2,14 @@
 
 The compulsory part is what any algorithm sends, also one that reduces inside a switch; the second pass of a ring or
 two-shot algorithm is charged on top, but not to the ideal time. A switch that adds up leaves ``2 / n`` of that pass:
-``(n + 1) / n`` of the rows cross each link in all.
+``(n + 1) / n`` of the rows cross each link in all. Over ``m`` nodes of ``g`` ranks every rank exchanges its ``g``-th of
+the rows with its like in the other nodes, in the steps of a tree.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from kvwall.simulator.kernel_time.call import KernelCall
@@ -21,6 +23,9 @@ _HOPS: dict[Link, Resource] = {"scale up": "hops", "peer": "peer hops", "scale o
 #: 16-bit elements of the largest logit and the sum of exponentials of a row, both in fp32.
 SOFTMAX_ELEMENTS = 4
 
+#: Start of an all-reduce of NCCL: fit of four A100 PCIe cards over the host (microsoft/vidur tables).
+_START_S = 6e-6
+
 _ALPHA_BETA = "alpha-beta model: Thakur et al. 2005, doi 10.1177/1094342005051521"
 
 
@@ -32,12 +37,21 @@ class Ring:
     :ivar link: the slowest link between two of them
     :ivar star: one rank collects all rows of a sum and sends it back to each
     :ivar switch_sums: the switch between them adds up
+    :ivar per_node: ranks of one node, where the ring spans nodes; each has a way to the network of its own
+    :ivar inner: the link between those
     """
 
     size: int
     link: Link
     star: bool = False
     switch_sums: bool = False
+    per_node: int = 1
+    inner: Link = "scale up"
+
+    @property
+    def nodes(self) -> float:
+        """Nodes that the ring spans."""
+        return self.size / self.per_node
 
     @property
     def hop(self) -> Resource:
@@ -47,6 +61,8 @@ class Ring:
 
 def all_reduce(name: str, layers: float, tokens: Numeric, width: float, ring: Ring, ranks: Numeric) -> Operator:
     """Sum a row of ``width`` 16-bit numbers for each of ``tokens`` tokens over the ring, in ``layers`` layers."""
+    if ring.per_node > 1 and not ring.star:
+        return _over_nodes(name, layers, tokens, width, ring, ranks)
     shape: Symbols = {"L": layers, "T": tokens, "D": width, "n": ring.size}
     # The rank in the middle of a star takes the rows of all others, and sends each of them the sum.
     sent = "2 * L * D * (n - 1) * T" if ring.star else "2 * L * D * (n - 1) / n * T"
@@ -54,14 +70,44 @@ def all_reduce(name: str, layers: float, tokens: Numeric, width: float, ring: Ri
     terms = (
         term("send the rows", ring.link, sent, _ALPHA_BETA, **shape),
         term("send the sums", ring.link, back, _ALPHA_BETA, compulsory=False, **shape),
-        # Peers that meet in a switch exchange with all at once; over the host's bus a ring passes on what came before.
-        _hops(ring, layers, 2.0 * (ring.size - 1) if ring.link == "peer" else 2.0),
+        _hops(ring, layers, _inside_hops(ring)),
+        *_start(ring, layers),
     )
     call = None
     if ring.link == "scale up" and not ring.star:
         points = Points(ranks=float(ring.size), message_bytes=2.0 * width * tokens)
         call = KernelCall("all_reduce", "bf16", "bf16", points, layers)
     return Operator("network", name, "collective", terms, layers, ranks=ranks, call=call)
+
+
+def _over_nodes(name: str, layers: float, tokens: Numeric, width: float, ring: Ring, ranks: Numeric) -> Operator:
+    """Reduce inside the nodes, each rank its part of the rows; exchange these parts over the nodes; gather inside."""
+    shape: Symbols = {"L": layers, "T": tokens, "D": width, "g": ring.per_node}
+    inside, across = "2 * L * D * (g - 1) / g * T", "2 * L * D * (m - 1) / m / g * T"
+    within = Ring(ring.per_node, ring.inner)
+    terms = (
+        term("send the rows inside nodes", ring.inner, inside, _ALPHA_BETA, **shape),
+        term("send the sums inside nodes", ring.inner, inside, _ALPHA_BETA, compulsory=False, **shape),
+        term("send the rows between nodes", ring.link, across, _ALPHA_BETA, m=ring.nodes, **shape),
+        term("send the sums between nodes", ring.link, across, _ALPHA_BETA, compulsory=False, m=ring.nodes, **shape),
+        replace(_hops(within, layers, _inside_hops(within)), name="wait for messages inside nodes"),
+        _hops(ring, layers, 2.0 * math.ceil(math.log2(ring.nodes))),
+        *_start(ring, layers),
+    )
+    return Operator("network", name, "collective", terms, layers, ranks=ranks)
+
+
+def _start(ring: Ring, layers: float) -> tuple[Term, ...]:
+    """Start of the library's kernel, where no kernel of an engine's own can reach all ranks."""
+    if ring.link == "scale up":
+        return ()
+    start = term("start the library's kernel", "latency", "L * s", _ALPHA_BETA, compulsory=False, L=layers, s=_START_S)
+    return (start,)
+
+
+def _inside_hops(ring: Ring) -> float:
+    """Peers that meet in a switch exchange with all at once; over the host's bus a ring passes on what came before."""
+    return 2.0 * (ring.size - 1) if ring.link == "peer" else 2.0
 
 
 def all_to_all(

@@ -12,7 +12,7 @@ from kvwall.simulator.traffic import Numeric, Operator, Symbols, term
 
 #: Bytes that pass memory of one 16-bit score: product 2, scale 4, mask 4, fp32 softmax 6, rounding 6, product 2.
 _BYTES = 24.0
-#: The same of an fp32 score, which fp32 keys make: start value 4, product 8, two masks 16, softmax 8, rounding 6, and 2.
+#: The same of an fp32 score, which fp32 keys make: start value 4, product 8, masks 16, softmax 8, rounding 6 and 2.
 _WIDE_BYTES = 44.0
 _EAGER = "transformers, eager attention: product, mask, softmax in fp32 and product, each a kernel of its own"
 

@@ -1,9 +1,9 @@
-"""Attention in code that a compiler makes of plain products: over a static cache, query head by query head.
+"""Attention that a compiler makes of plain products: over a static cache, query head by query head, in fp32.
 
 The cache is as long as the longest sequence from the start, and every step multiplies all of it and masks what is not
-filled. Keys and values are repeated for the query heads that share them; a compiled step fuses the repetition, so that
-memory is read once and the shared last-level cache once per query head. A prompt runs uncompiled: scores of every key
-pass memory between the product, the mask and the softmax, and the repeated keys and values are written and read.
+filled. Keys and values are repeated for the query heads that share them. A decode step fuses the repetition, so that
+memory is read once and the shared last-level cache once per query head. A prompt writes and reads the repeated keys and
+values in fp32, and the scores between a product, the masked softmax and the other product.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from dataclasses import replace
 import numpy as np
 
 from kvwall.simulator.cache import Cache, CacheGroup
-from kvwall.simulator.operators.prefill import causal_pairs
 from kvwall.simulator.operators.split import Split
 from kvwall.simulator.traffic import Numeric, Operator, Symbols, Term, term
 
-_STATIC = "gpt-fast: model.py, scaled_dot_product_attention by plain products over a static, repeated cache"
+_STATIC = "gpt-fast, model.py: plain products over a static, repeated cache; PyTorch from 2.5 on: such products in fp32"
 _ATTENTION = ("decode attention", "prefill attention")
 
 
@@ -48,7 +47,7 @@ def _is_plain(group: CacheGroup) -> bool:
 
 
 def _step(group: CacheGroup, cache: Cache, split: Split, reserved: Numeric) -> list[Term]:
-    terms: list[Term] = []
+    terms = [_products(group, cache, split, reserved)]
     for tensor in group.tensors:
         segment = tensor.segments[0]
         shape: Symbols = {"L": group.layers, "e": split.elements(tensor), "b": segment.bits.effective, "B": cache.batch}
@@ -62,23 +61,24 @@ def _step(group: CacheGroup, cache: Cache, split: Split, reserved: Numeric) -> l
 
 
 def _prompt(group: CacheGroup, cache: Cache, split: Split, reserved: Numeric) -> list[Term]:
-    key, value = group.prefill_dims
-    shape: Symbols = {
-        "L": group.layers, "H": split.queries(group), "B": cache.batch, "q": cache.query_tokens, "N": reserved,
-    }  # fmt: skip
-    repeated: list[Term] = [
-        term(f"repeat {tensor.role}", "hbm", "2 * L * e * G * b / 8 * B * N", _STATIC, compulsory=False,
-             L=group.layers, e=split.elements(tensor), G=_shared_by(group), b=tensor.segments[0].bits.effective,
-             B=cache.batch, N=reserved)
+    scores = term(
+        "move scores", "hbm", "16 * L * H * B * q * N", _STATIC, compulsory=False, L=group.layers,
+        H=split.queries(group), B=cache.batch, q=cache.query_tokens, N=reserved,
+    )  # fmt: skip
+    repeated = [
+        term(f"repeat {tensor.role}", "hbm", "8 * L * e * G * B * N", _STATIC, compulsory=False, L=group.layers,
+             e=split.elements(tensor), G=_shared_by(group), B=cache.batch, N=reserved)
         for tensor in group.tensors
     ]  # fmt: skip
-    return [
-        *repeated,
-        # Written by the product, read and written by the mask and the softmax, read by the second product.
-        term("move scores", "hbm", "12 * L * H * B * q * N", _STATIC, compulsory=False, **shape),
-        term("multiply the masked part", "matrix", "2 * L * H * (k + v) * B * (q * N - P)", _STATIC, compulsory=False,
-             k=key, v=value, P=causal_pairs(cache.query_tokens, cache.context, group.window), **shape),
-    ]  # fmt: skip
+    return [_products(group, cache, split, reserved), scores, *repeated]
+
+
+def _products(group: CacheGroup, cache: Cache, split: Split, reserved: Numeric) -> Term:
+    key, value = group.prefill_dims if cache.prefill else (group.head_dim, group.value_dim)
+    return term(
+        "multiply in fp32", "vector", "2 * L * H * (k + v) * B * q * N", _STATIC, compulsory=False, L=group.layers,
+        H=split.queries(group), k=key, v=value, B=cache.batch, q=cache.query_tokens, N=reserved,
+    )  # fmt: skip
 
 
 def _shared_by(group: CacheGroup) -> float:

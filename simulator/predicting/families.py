@@ -33,7 +33,6 @@ _CACHE_FORMATS = ("bf16", "fp16", "fp8", "fp8_block", "int8")
 _ROOFLINE = ("memory_copy", "launch", "sparse_decode", "lowrank_decode", "rematerialize", "evict")
 
 
-
 @cache
 def families() -> dict[str, Family]:
     """Every family by name: what the modules of ``simulator/kernel_time`` hold in a tuple ``FAMILIES`` or alone."""

@@ -128,16 +128,27 @@ def test_replicas_are_copies(measure: Any) -> None:
 
 def test_all_reduce_sends_seven_eighths_twice(measure: Any) -> None:
     """Two sums a layer of 32 tokens x 4,096 numbers of 2 bytes: a rank sends 7/8 of a row set to reduce, 7/8 back."""
-    found = measure(Axes(32, 8192), on="h100:8")
+    found = measure(Axes(32, 8192), on="a100-sxm4-80gb:8")
     rank = 2 * 32 * (2 * 7 / 8 * 32 * 4096 * 2)
     assert found["scale up bytes"] == exactly(8 * rank)
     assert found["scale out bytes"] == 0
 
 
-def test_two_nodes_send_over_the_network(measure: Any) -> None:
+def test_a_switch_that_adds_up_is_sent_the_rows_and_an_eighth_of_the_sums_twice(measure: Any) -> None:
+    """A rank sends 7/8 of the rows, then its eighth of the sums; the switch hands these on: 9/8 cross each link."""
+    found = measure(Axes(32, 8192), on="b200:8")
+    assert found["scale up bytes"] == exactly(8 * 2 * 32 * (9 / 8 * 32 * 4096 * 2))
+
+
+def test_two_nodes_exchange_an_eighth_of_the_rows(measure: Any) -> None:
+    """Eight ranks of a node reduce and gather the rows among them; each exchanges its eighth with the other node."""
     found = measure(Axes(32, 8192), on="h100:16", split={"tp": 16})
-    assert found["scale up bytes"] == 0
-    assert found["scale out bytes"] == exactly(16 * 2 * 32 * (2 * 15 / 16 * 32 * 4096 * 2))
+    rows = 32 * 4096 * 2
+    assert found["scale up bytes"] == exactly(16 * 2 * 32 * (2 * 7 / 8 * rows))
+    assert found["scale out bytes"] == exactly(16 * 2 * 32 * (2 * 1 / 2 * rows / 8))
+    # Two messages in the node and a tree of one level, there and back, in each of 64 sums on 16 ranks.
+    assert found["terms"]["wait for messages inside nodes"] == exactly(16 * 64 * 2)
+    assert found["terms"]["wait for messages"] == exactly(16 * 64 * 2)
 
 
 def test_experts_are_reached_by_two_exchanges(measure: Any) -> None:
@@ -147,7 +158,7 @@ def test_experts_are_reached_by_two_exchanges(measure: Any) -> None:
         split={"tp": 8, "ep": 8, "attn_dp": 8},
     )  # fmt: skip
     routed = 58 * 8 * (32 * 8) * 7168 * (1 + 2) * 7 / 8
-    dense = 3 * 8 * (2 * 7 / 8 * 256 * 7168 * 2)
+    dense = 3 * 8 * (9 / 8 * 256 * 7168 * 2)
     assert found["scale up bytes"] == exactly(routed + dense)
 
 

@@ -28,6 +28,26 @@ def test_a_prompt_moves_its_whole_square_six_times(setup_of: Any) -> None:
     assert _amount(found, "multiply the masked half") == 2 * 32 * 32 * (128 + 128) * 2 * masked
 
 
+def test_fp32_keys_make_fp32_scores(setup_of: Any) -> None:
+    """A rotary embedding in fp32 leaves keys wide: 44 bytes of each of 32 layers x 32 heads x 4 x 1,000 scores."""
+    setup = setup_of("llama-2-7b", engine="hf")
+    wide = setup.model.attention[0].model_copy(update={"fp32_keys": True})
+    eager = replace(
+        setup,
+        architecture=setup.model.model_copy(update={"attention": (wide,)}),
+        engine=setup.engine.model_copy(update={"attention": "eager"}),
+    )
+    assert _amount(estimate(eager, Axes(4, 1000)), "move scores") == 32 * 32 * 4 * 1000 * 44
+
+
+def test_an_engine_without_graphs_waits_for_its_host(setup_of: Any) -> None:
+    """32 layers of 300 us each, whatever a small step has to do."""
+    found = estimate(setup_of("llama-3.1-8b", engine="hf"), Axes(1, 100))
+    assert float(found.step_s.mid) == pytest.approx(32 * 300e-6, rel=1e-9)
+    large = estimate(setup_of("llama-3.1-8b", engine="hf"), Axes(64, 16384))
+    assert "wait for launches" not in {line.term.name for line in large.lines if float(line.charged_s) > 0}
+
+
 def test_a_step_moves_one_row_of_scores(setup_of: Any) -> None:
     found = _eager(setup_of, Axes(4, 1000))
     assert _amount(found, "move scores") == 32 * 32 * 4 * 1000 * 4 * 6

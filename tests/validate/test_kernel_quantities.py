@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kvwall.validate.quantities.attention_backward import shared_bytes
 from kvwall.validate.reproducing.point import point_of, quantity_of
 
 GENERATIONS = ("standard", "flash1", "flash2", "flash3")
@@ -33,6 +34,55 @@ def test_flash_attention_2_adds_products_and_softmax() -> None:
     = 44.3 ps, 4 + 128 / 64 instructions of 9.75e12 / 108 lanes 66.5 ps: 316.5 ps, 174.7 TFLOP/s of all units. One block
     of keys more than 256 and a launch of 7 us take 0.45 % of it."""
     assert kernel("flash2_full_flops_per_s", 128, 16384, "a100-sxm4-80gb") == pytest.approx(173.9e12, rel=1e-3)
+
+
+def test_the_backward_pass_counts_five_products() -> None:
+    """Tiles of 128 x 128 at 64 channels, eight warps in 4 x 2: S and dP load 2 x 64 x (128 x 2 + 128 x 4) = 98,304
+    bytes each, dV and dK 2 x 128 x (128 x 2 + 64 x 4) = 131,072 each, dQ as many, P and dS 65,536: 40 bytes a score."""
+    assert shared_bytes(64, 164 * 1024) == (2 * 98_304 + 3 * 131_072 + 65_536) / 128**2 == 40
+    # 64 x 128 at 128 channels, 2 x 4, 4 x 2 and 2 x 4: 131,072 x 2 + 98,304 x 2 + 131,072 + 32,768.
+    assert shared_bytes(128, 164 * 1024) == (3 * 131_072 + 2 * 98_304 + 32_768) / (64 * 128) == 76
+
+
+def test_forward_and_backward_lie_between_their_rates() -> None:
+    for head_dim in (64, 128):
+        both, back, forward = (
+            kernel(f"flash2_full_{name}flops_per_s", head_dim, 4096, "a100-sxm4-80gb")
+            for name in ("both_", "back_", "")
+        )
+        assert min(back, forward) < both < max(back, forward)
+        # Seconds add up: 3.5 parts of the forward FLOP are 1 and 2.5.
+        assert 3.5 / both == pytest.approx(1 / forward + 2.5 / back)
+
+
+def test_wider_heads_have_no_known_backward_tile() -> None:
+    with pytest.raises(ValueError, match="heads of 256; at most 128"):
+        shared_bytes(256, 164 * 1024)
+
+
+def test_standard_attention_copies_its_inputs_and_adds_its_mask() -> None:
+    """A mask is written and read as 2 x 512^2 elements of each of 512 heads, and built once of 18 bytes an element."""
+
+    def seconds(name: str) -> float:
+        flops = 4 * 512**2 * 128 * 16 * 32
+        return flops / kernel(name, 128, 512) * (0.5 if "causal" in name else 1.0)
+
+    added = seconds("standard_causal_flops_per_s") - seconds("standard_full_flops_per_s")
+    assert added == pytest.approx((2 * 2 * 512**2 * 512 + 18 * 512**2) / (0.75 * 3.35e12), rel=1e-6)
+
+
+def test_a_small_vector_goes_to_all_in_one_message() -> None:
+    """7 x 1,024 bytes over 300 GB/s at 0.7, one message of 3.33 us and the start of a kernel in a graph."""
+    words: dict[str, Any] = {"model": "llama-2-70b", "on": "a100-sxm4-40gb:8", "calibration": "none", "context": 1024}
+    sent = 7 * 1024 / 300e9 / 0.7
+    assert found("one_shot_all_reduce_s", **words) == pytest.approx(sent + 3.33e-6 + 1.1e-6, rel=1e-3)
+
+
+def test_without_communication_a_step_is_as_long_as_its_computation() -> None:
+    words: dict[str, Any] = {"on": "h100:8", "model": "llama-3.1-70b", "input": 1024, "output": 64, "batch": 4}
+    silent, half, whole = (found(f"{name}_tokens_per_s", **words) for name in ("silent", "parallel", "offline"))
+    assert 2 / half == pytest.approx(1 / silent + 1 / whole, rel=1e-3)
+    assert found("silent_gain_x", **words) == pytest.approx(silent / whole, rel=1e-3)
 
 
 def test_flash_attention_3_is_bound_by_products_of_wide_heads() -> None:

@@ -1,12 +1,12 @@
 """Forward and backward passes of FlashAttention-2 together, as its paper reports them: ``3.5`` times the forward FLOP.
 
 The backward pass is three kernels. The first reads O and dO for their row sums and clears the fp32 sums of dQ, 8 bytes
-an element. The main one makes five products of a tile (S, dP, dV, dK, dQ) with 16-bit operands that its eight warps load
-from shared memory, and adds dQ in fp32: it reads Q, K, V and dO, writes dK and dV, and reads and writes the sums, 20
-bytes an element. The last one rounds the sums, 6 bytes. The exponential of a score is computed once more.
+an element. The main one makes five products of a tile (S, dP, dV, dK, dQ) with 16-bit operands that its eight warps
+load from shared memory, and adds dQ in fp32: it reads Q, K, V and dO, writes dK and dV, and reads and writes the sums,
+20 bytes an element. The last one rounds the sums, 6 bytes. The exponential of a score is computed once more.
 
-Dao 2023, arXiv 2307.08691, section 3.1.2; tiles and warps: the FlashAttention repository,
-flash_bwd_launch_template.h.
+Dao 2023, arXiv 2307.08691, section 3.1.2; tiles and warps: flash_bwd_launch_template.h of the FlashAttention
+repository.
 """
 
 from __future__ import annotations

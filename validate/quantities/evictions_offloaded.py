@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kvwall.hardware.engine_version import find_engine
 from kvwall.hardware.errors import InputError
 from kvwall.simulator.cost_models.flexgen import Policy, Shape, layer_generation_s, layer_prefill_s
 from kvwall.simulator.schemes.flexgen import FlexGen
 from kvwall.validate.quantities.time import decode_s, prefill_s
 from kvwall.validate.reproducing.point import Point, quantity
+
+#: Ten launches of half a layer at 6 us of the host each.
+_HALF_LAYER_S = 60e-6
 
 
 @quantity
@@ -38,10 +40,9 @@ def evicted_flexgen_tokens_per_s(point: Point) -> float:
 def waiting_decode_s(point: Point) -> float:
     """All decode steps of a loop that waits for the device after every half layer, as FlexGen's does.
 
-    The launches of a half layer then hide under nothing; they are taken as those of a layer without a graph.
+    The launches of a half layer then hide under nothing.
     """
-    per_half_layer = find_engine("hf").host.eager_per_layer_s.mid
-    return decode_s(point) + float(point.words["output"]) * 2 * point.setup.model.layers * per_half_layer
+    return decode_s(point) + float(point.words["output"]) * 2 * point.setup.model.layers * _HALF_LAYER_S
 
 
 @quantity

@@ -10,6 +10,7 @@ from kvwall.simulator.dense import dense_cache
 from kvwall.simulator.estimate import Axes, Estimate, estimate
 from kvwall.simulator.reserve import rank_shape
 from kvwall.simulator.roofline import PricedTerm
+from kvwall.validate.quantities.time import attention_layer_s
 from kvwall.validate.reproducing.point import Point, quantity
 from kvwall.workloads.model_spec import DenseFeedForward
 
@@ -82,8 +83,9 @@ def rebuild_keys_layer_s(point: Point) -> float:
 
 @quantity
 def chosen_attention_layer_s(point: Point) -> float:
-    """Attention over the buffers, one layer."""
-    return _alone(point.found.lines, ("read key (buffer)", "read value (buffer)"), point)
+    """Attention over the buffers, one layer: the dense kernel over as many tokens of a plain cache."""
+    cache = point.setup.stack.rewrite(dense_cache(point.setup.model, point.batch, point.context))
+    return attention_layer_s(point.at(scheme="none", context=float(cache.groups[0].attended)))
 
 
 @quantity

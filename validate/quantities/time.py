@@ -44,6 +44,12 @@ def attention_s(point: Point) -> float:
 
 
 @quantity
+def attention_layer_s(point: Point) -> float:
+    """The same in one layer."""
+    return attention_s(point) / point.setup.model.layers
+
+
+@quantity
 def ideal_attention_s(point: Point) -> float:
     """The same at the data sheet's peaks: per operator the longest of its compulsory terms."""
     operators: dict[str, dict[str, float]] = {}
