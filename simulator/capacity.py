@@ -211,13 +211,28 @@ class Capacity(SequenceMemory):
             else:
                 tokens = float(np.floor(blocks / float(layout.request_blocks(self.context)) * self.context))
             return tokens * s.deployment.attn_dp
-        uniform = self.bytes_per_sequence <= 0 or s.engine.utilization_of == "static fraction"
-        if uniform and self.bytes_per_token > 0 and self.grows_in_proportion:
+        if self._counts_blocks:
             block_tokens = s.block * s.deployment.dcp
             blocks = np.floor(self.token_pool(kv_bytes) / (block_tokens * self.bytes_per_token) * (1 + 1e-12))
             tokens = float(max(0.0, blocks) * block_tokens * s.deployment.attn_dp)
             return min(tokens, np.floor(self.concurrency(kv_bytes) * self.context)) if self._places_beside else tokens
         return float(np.floor(self.concurrency(kv_bytes) * self.context))
+
+    @property
+    def _counts_blocks(self) -> bool:
+        uniform = self.bytes_per_sequence <= 0 or self.setup.engine.utilization_of == "static fraction"
+        return uniform and self.bytes_per_token > 0 and self.grows_in_proportion
+
+    @property
+    def tokens_rule(self) -> str:
+        """How :meth:`tokens` counts where it is not blocks of a cache that keeps every token in every layer."""
+        layout = self.layout
+        if layout is not None and layout.resident:
+            if self.setup.engine.log_tokens == "blocks over groups":
+                return "KV tokens as the engine prints them: blocks over groups of layers, all charged at full length"
+        elif self._counts_blocks:
+            return ""
+        return f"KV tokens are the sequences that fit times {self.context:,} tokens: a token's share of memory varies"
 
     @property
     def marginal_bytes(self) -> float:

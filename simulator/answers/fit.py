@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -48,6 +49,7 @@ class FitAnswer(SetupAnswer):
     per_gpu: PerGpu
     kv_bytes_per_token_per_gpu: float
     kv_bytes_per_sequence_per_gpu: float
+    kv_bytes_asked_per_gpu: float
     kv_tokens: Range
     kv_tokens_total: Range
     max_concurrency: Range
@@ -83,7 +85,10 @@ def answer_fit(resolved: Resolved, context: int | None = None, users: int = 1) -
     fits = bool(capacity.fits(float(users), float(tokens)))
     fields = setup_fields(resolved)
     fields["warnings"] = (*fields["warnings"], *context_warnings(setup, tokens))
+    if capacity.tokens_rule:
+        fields["assumptions"] = (*fields["assumptions"], capacity.tokens_rule)
     dp = setup.deployment.dp
+    each = math.ceil(users / (dp * setup.deployment.attn_dp))
     tokens_band = band(capacity.kv_tokens)
     return FitAnswer(
         **fields,
@@ -96,6 +101,7 @@ def answer_fit(resolved: Resolved, context: int | None = None, users: int = 1) -
         per_gpu=_per_gpu(capacity),
         kv_bytes_per_token_per_gpu=number(capacity.marginal_bytes),
         kv_bytes_per_sequence_per_gpu=number(capacity.bytes_per_sequence),
+        kv_bytes_asked_per_gpu=number(each * capacity.sequence_bytes(float(tokens), sequences=float(each))),
         kv_tokens=tokens_band,
         kv_tokens_total=Range(low=tokens_band.low * dp, mid=tokens_band.mid * dp, high=tokens_band.high * dp),
         max_concurrency=band(capacity.max_concurrency),

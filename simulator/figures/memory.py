@@ -37,14 +37,13 @@ def memory(answer: FitAnswer) -> go.Figure:
             increasing={"marker": {"color": COLOURS[0]}},
         )
     )
-    each = answer.kv_bytes_per_sequence_per_gpu + answer.kv_bytes_per_token_per_gpu * answer.context
     users = f"{answer.users:,} user{'s' if answer.users > 1 else ''} of {answer.context:,} tokens"
     figure.add_bar(
         x=["asked"],
-        y=[each * answer.users / answer.dp / _GIB],
+        y=[answer.kv_bytes_asked_per_gpu / _GIB],
         marker={"color": COLOURS[2]},
         hovertemplate=f"{users}: %{{y:.2f}} GiB<extra></extra>",
-        text=[f"{each * answer.users / answer.dp / _GIB:.1f}"],
+        text=[f"{answer.kv_bytes_asked_per_gpu / _GIB:.1f}"],
     )
     spread = per_gpu.kv_bytes
     figure.add_scatter(

@@ -78,7 +78,7 @@ class Alisa(Scheme):
                 operators += [(group.index, o) for o in self._work(group, cache, tokens, half)]
         return replace(
             cache, groups=tuple(groups), operators=(*cache.operators, *operators), workspace=cache.workspace + history
-        )
+        ).noting(f"alisa: the {self.history} history of weights is workspace beside the cache, not a part of it")
 
     @property
     def _away(self) -> float:
