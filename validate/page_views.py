@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
+from concurrent.futures import Future, ProcessPoolExecutor
+from functools import cached_property
+from multiprocessing import get_context
 
 import plotly.graph_objects as go
 
@@ -37,19 +39,36 @@ def calibration_view(controls: Controls) -> View:
     return View(says, (figure,), "kvwall list calibrations")
 
 
-def papers_view(controls: Controls) -> View:
-    """Published figures beside what follows from the equations, one point a row."""
-    answer = _reproduced()
-    rows = [row for row in answer.rows if row.predicted and row.predicted > 0]
-    # Of a published range the end that is nearest, or the prediction itself inside it.
-    known = [(row.predicted or 0.0) / (row.ratio or 1.0) for row in rows]
-    told = [f"<b>{row.system}: {row.id}</b><br>{row.claim}, {row.unit}<br>{row.verdict}" for row in rows]
-    predicted = [row.predicted or 0.0 for row in rows]
-    title = "Published results, predicted from their equations"
-    figure = against([row.verdict for row in rows], known, predicted, told, title, "in the unit of each row")
-    return View(summary(answer), (figure,), "kvwall reproduce")
+class PapersView:
+    """Published figures beside what follows from the equations, one point a row.
+
+    All rows take seconds, and depend on nothing that a person sets: a process of their own may start on them early.
+    """
+
+    def __init__(self) -> None:
+        self._early: Future[ReproduceAnswer] | None = None
+
+    def prepare(self) -> None:
+        """Start on the rows in another process."""
+        pool = ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"))
+        self._early = pool.submit(reproduce)
+        pool.shutdown(wait=False)
+
+    def __call__(self, controls: Controls) -> View:
+        """The view; it waits for the rows if they are not ready."""
+        answer = self._answer
+        rows = [row for row in answer.rows if row.predicted and row.predicted > 0]
+        # Of a published range the end that is nearest, or the prediction itself inside it.
+        known = [(row.predicted or 0.0) / (row.ratio or 1.0) for row in rows]
+        told = [f"<b>{row.system}: {row.id}</b><br>{row.claim}, {row.unit}<br>{row.verdict}" for row in rows]
+        predicted = [row.predicted or 0.0 for row in rows]
+        title = "Published results, predicted from their equations"
+        figure = against([row.verdict for row in rows], known, predicted, told, title, "in the unit of each row")
+        return View(summary(answer), (figure,), "kvwall reproduce")
+
+    @cached_property
+    def _answer(self) -> ReproduceAnswer:
+        return reproduce() if self._early is None else self._early.result()
 
 
-@cache
-def _reproduced() -> ReproduceAnswer:
-    return reproduce()
+papers_view = PapersView()

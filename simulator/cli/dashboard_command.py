@@ -39,9 +39,12 @@ def command(
     _check_port(port)
     from kvwall.simulator.page.views import all_views
 
-    app = make_app()
+    app, views = make_app(), all_views()
     link = f"http://127.0.0.1:{port}/{f'?{controls.query}' if controls.query else ''}"
-    emit(DashboardAnswer(views=tuple(all_views()), address=link), json, _render)
+    emit(DashboardAnswer(views=tuple(views), address=link), json, _render)
+    for view in views.values():
+        # What takes a view long and depends on nobody's question is begun before it is asked for.
+        getattr(view, "prepare", lambda: None)()
     app.run(host="127.0.0.1", port=port, debug=False)
 
 

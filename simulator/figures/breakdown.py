@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from kvwall.simulator.answers.compare import CompareRow
+from kvwall.simulator.answers.explain import ExplainAnswer
 from kvwall.simulator.answers.step import StepPoint, TermLine
 from kvwall.simulator.figures.style import resource_colour, styled
 
@@ -14,26 +15,34 @@ from kvwall.simulator.figures.style import resource_colour, styled
 _SMALL = 0.01
 
 
-def breakdown(points: Sequence[tuple[str, StepPoint]], title: str = "Where a step's time goes") -> go.Figure:
+#: A step with its bill.
+Billed = StepPoint | ExplainAnswer
+
+
+def breakdown(points: Sequence[tuple[str, Billed]], title: str = "Where a step's time goes") -> go.Figure:
     """One stacked bar for each named point, with its band, and the data sheet's bound as a mark.
 
     :param points: name and step, with its terms
     """
-    figure = go.Figure()
-    shown: set[str] = set()
+    parts: dict[str, list[tuple[str, TermLine, float, str]]] = {}
     for name, point in points:
         for line, seconds, told in _parts(point):
-            figure.add_bar(
-                y=[name],
-                x=[seconds * 1e3],
-                orientation="h",
-                name=line.resource,
-                legendgroup=line.resource,
-                showlegend=line.resource not in shown,
-                marker={"color": resource_colour(line.resource), "line": {"width": 0.5, "color": "white"}},
-                hovertemplate=f"{told}<br>%{{x:.3f}} ms of {point.step_s.mid * 1e3:.3f}<extra>{name}</extra>",
-            )
-            shown.add(line.resource)
+            whole = f"{told}<br>{seconds * 1e3:.3f} ms of {point.step_s.mid * 1e3:.3f}"
+            parts.setdefault(line.resource, []).append((name, line, seconds, whole))
+    bars = [
+        go.Bar(
+            y=[name for name, *_ in own],
+            x=[seconds * 1e3 for _, _, seconds, _ in own],
+            orientation="h",
+            name=resource,
+            marker={"color": resource_colour(resource), "line": {"width": 0.5, "color": "white"}},
+            customdata=[_equation(name, line) for name, line, *_ in own],
+            hovertext=[f"{told}<br>{name}" for name, *_, told in own],
+            hoverinfo="text",
+        )
+        for resource, own in parts.items()
+    ]
+    figure = go.Figure(bars)
     names = [name for name, _ in points]
     figure.add_scatter(
         y=names,
@@ -65,7 +74,17 @@ def of_rows(rows: Sequence[CompareRow]) -> go.Figure:
     return breakdown([(row.scheme, row) for row in rows])
 
 
-def _parts(point: StepPoint) -> list[tuple[TermLine, float, str]]:
+def _equation(name: str, line: TermLine) -> str:
+    """What a pressed bar says: the equation, with its numbers where the bill has them, and where it is from."""
+    numbers = getattr(line, "substituted", "")
+    return (
+        f"{name}, {line.owner}, {line.operator}, {line.name}: {line.equation}{f' = {numbers}' if numbers else ''} = "
+        f"{line.amount:.4g} {line.unit} on {line.resource}; {line.alone_s * 1e3:.4g} ms alone, "
+        f"{line.charged_s * 1e3:.4g} ms of the step. {line.reference}"
+    )
+
+
+def _parts(point: Billed) -> list[tuple[TermLine, float, str]]:
     """Terms worth a bar of their own, and the rest joined by resource."""
     large = [line for line in point.terms if line.charged_s >= _SMALL * point.step_s.mid]
     parts = [(line, line.charged_s, f"<b>{line.owner}: {line.name}</b><br>{line.equation}") for line in large]

@@ -56,29 +56,32 @@ def curves(found: Mapping[str, Estimate], axis: Axis, measure: Measure, fits: Ma
     :param found: estimates by scheme, each along the same values of ``axis``
     :param fits: by scheme, whether each point fits, shape (n,)
     """
-    figure, names = go.Figure(), list(found)
+    traces: list[go.Scatter] = []
+    names = list(found)
     for name, estimate in found.items():
         made = curve_of(estimate, measure)
         if made is None:
             continue
         x = np.ravel(np.asarray(getattr(estimate.axes, axis), dtype=np.float64)).tolist()
         colour, dash, inside = colour_of(names, name), dash_of(names, name), fits[name]
-        figure.add_trace(band(x, made.low.tolist(), made.high.tolist(), colour, name))
+        traces.append(band(x, made.low.tolist(), made.high.tolist(), colour, name))
         for held, width, opacity in ((inside, 2.5, 1.0), (~inside, 1.0, 0.45)):
             # The thin line starts at the last point that fits, so that the two meet.
             shown = held | np.append(held[1:], False) if width < 2 else held
             if not np.any(held):
                 continue
-            figure.add_scatter(
-                x=x,
-                y=np.where(shown, made.mid, np.nan).tolist(),
-                mode="lines",
-                name=name if width > 2 else f"{name} (does not fit)",
-                legendgroup=name,
-                showlegend=width > 2 or not np.any(inside),
-                opacity=opacity,
-                line={"color": colour, "dash": dash, "width": width},
-                hovertemplate=f"%{{x:,}}: %{{y:.4g}}<extra>{name}</extra>",
+            traces.append(
+                go.Scatter(
+                    x=x,
+                    y=np.where(shown, made.mid, np.nan).tolist(),
+                    mode="lines",
+                    name=name if width > 2 else f"{name} (does not fit)",
+                    legendgroup=name,
+                    showlegend=width > 2 or not np.any(inside),
+                    opacity=opacity,
+                    line={"color": colour, "dash": dash, "width": width},
+                    hovertemplate=f"%{{x:,}}: %{{y:.4g}}<extra>{name}</extra>",
+                )
             )
     title, unit = _TITLES[measure]
-    return styled(figure, title, _AXES[axis], unit, xaxis_type="log", yaxis_type="log")
+    return styled(go.Figure(traces), title, _AXES[axis], unit, xaxis_type="log", yaxis_type="log")

@@ -9,17 +9,20 @@ import numpy as np
 import plotly.graph_objects as go
 
 from kvwall.hardware.device import Device
-from kvwall.simulator.answers.step import StepPoint
+from kvwall.simulator.answers.explain import ExplainAnswer
+from kvwall.simulator.figures.breakdown import Billed
 from kvwall.simulator.figures.style import colour_of, styled
 
 _SYMBOLS = {"attention": "circle", "feed-forward": "square", "head": "diamond"}
 
 
-def roofline(points: Sequence[tuple[str, StepPoint]], device: Device, gpus: int) -> go.Figure:
+def roofline(points: Sequence[tuple[str, Billed]], device: Device, gpus: int) -> go.Figure:
     """Operators of each named step: FLOP per byte of device memory against FLOP per second of one GPU.
 
     :param points: name and step, with its terms
     :param gpus: devices over which the step's amounts are summed
+
+    Rates carry the band of the whole step. Attention also stands where its I/O lower bound would put it.
     """
     placed = [(name, operator) for name, point in points for operator in _operators(point, gpus)]
     figure = go.Figure()
@@ -50,34 +53,62 @@ def roofline(points: Sequence[tuple[str, StepPoint]], device: Device, gpus: int)
                 "symbol": [_SYMBOLS.get(operator.owner, "x") for operator in own],
                 "opacity": 0.8,
             },
+            error_y={
+                "array": [operator.flops_per_s * (operator.band[1] - 1) for operator in own],
+                "arrayminus": [operator.flops_per_s * (1 - operator.band[0]) for operator in own],
+                "thickness": 0.8,
+            },
             customdata=[(operator.name, operator.share * 100) for operator in own],
             hovertemplate="%{customdata[0]}<br>%{x:.2f} FLOP/B, %{y:.3s}FLOP/s<br>"
             "%{customdata[1]:.1f} % of the step<extra></extra>",
         )
+    for name, point in points:
+        _add_bounds(figure, name, point, gpus)
     title = f"Roofline of one {device.name}"
     return styled(figure, title, "FLOP per byte of device memory", "FLOP/s", xaxis_type="log", yaxis_type="log")
 
 
 @dataclass(frozen=True)
 class _Operator:
-    """An operator that computes: FLOP per byte, FLOP per second of one GPU, and its part of the step."""
+    """An operator that computes: FLOP per byte, FLOP per second of one GPU with its band, and its part of the step."""
 
     owner: str
     name: str
     intensity: float
     flops_per_s: float
     share: float
+    band: tuple[float, float]
 
 
-def _operators(point: StepPoint, gpus: int) -> list[_Operator]:
+def _add_bounds(figure: go.Figure, name: str, point: Billed, gpus: int) -> None:
+    """Attention operators at the intensity of the fewest bytes that any order of their work moves."""
+    if not isinstance(point, ExplainAnswer):
+        return
+    found = {operator.name: operator for operator in _operators(point, gpus)}
+    for level in point.io.levels:
+        operator = found.get(level.operator)
+        if operator is None or not level.level.startswith("HBM") or level.bound_bytes <= 0:
+            continue
+        figure.add_scatter(
+            x=[operator.intensity * level.moved_bytes / level.bound_bytes], y=[operator.flops_per_s], mode="markers",
+            marker={"symbol": "line-ns-open", "size": 18, "color": "#333", "line": {"width": 2}}, showlegend=False,
+            name=f"{name}, I/O lower bound",
+            hovertemplate=f"{level.operator}: I/O lower bound, {level.bound}; {level.ratio:.3g} times as much moves"
+            f"<extra>{name}</extra>",
+        )  # fmt: skip
+
+
+def _operators(point: Billed, gpus: int) -> list[_Operator]:
     found: dict[tuple[str, str], list[float]] = {}
     for line in point.terms:
         amounts = found.setdefault((line.owner, line.operator), [0.0, 0.0, 0.0])
         amounts[0] += line.amount if line.resource == "matrix" else 0.0
         amounts[1] += line.amount if line.resource == "hbm" else 0.0
         amounts[2] += line.charged_s
+    step = point.step_s
+    band = (step.mid / step.high, step.mid / step.low)
     return [
-        _Operator(owner, operator, flops / moved, flops / seconds / gpus, seconds / point.step_s.mid)
+        _Operator(owner, operator, flops / moved, flops / seconds / gpus, seconds / point.step_s.mid, band)
         for (owner, operator), (flops, moved, seconds) in found.items()
         if flops > 0 and moved > 0 and seconds > 0
     ]

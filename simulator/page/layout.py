@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from dash import dcc, html
 
 from kvwall.hardware.device import DEVICES
 from kvwall.hardware.engine import ENGINES
+from kvwall.simulator.page.builder import builder
 from kvwall.simulator.page.controls import Controls
+from kvwall.simulator.page.sliders import SLIDERS
 from kvwall.simulator.stack import scheme_names
 from kvwall.workloads.model_spec import MODELS
-from kvwall.workloads.numbers import parse_tokens
 from kvwall.workloads.weight_format import WEIGHTS
 
 #: Fields of the controls, with what a person reads and an example; those with a list of values are chosen from it.
@@ -33,12 +33,12 @@ FIELDS: tuple[tuple[str, str, str], ...] = (
     ("price", "USD per GPU-hour", "usual rent"),
 )
 
-#: Sliders: field, label, least and largest exponent of two.
-SLIDERS: tuple[tuple[str, str, int, int], ...] = (
-    ("context", "Context", 9, 20),
-    ("batch", "Batch", 0, 10),
-    ("users", "Users", 0, 12),
-)
+NAMES = tuple(name for name, _, _ in FIELDS)
+#: Fields before the builder of stacks, which follows the list of schemes.
+_SCHEMES = NAMES.index("schemes") + 1
+#: Places for figures: the most that a view shows.
+MOST_FIGURES = 5
+_GRAPH: dict[str, Any] = {"displaylogo": False, "responsive": True, "toImageButtonOptions": {"scale": 2}}
 
 
 def layout(views: tuple[str, ...]) -> html.Div:
@@ -50,14 +50,21 @@ def layout(views: tuple[str, ...]) -> html.Div:
             html.Header([html.H1("kvwall"), html.P("What a KV cache costs: what fits, how fast it runs, and why.")]),
             html.Main(
                 [
-                    html.Form([*(_field(*field, start) for field in FIELDS), *map(_slider, SLIDERS), _upload()],
-                              id="controls", **{"aria-label": "Question"}),
+                    html.Form(
+                        [
+                            *(_field(*field, start) for field in FIELDS[:_SCHEMES]), builder(),
+                            *(_field(*field, start) for field in FIELDS[_SCHEMES:]),
+                            *(slider.made() for slider in SLIDERS), _upload(),
+                        ],
+                        id="controls", **{"aria-label": "Question"},
+                    ),
                     html.Section(
                         [
                             dcc.Tabs(id="view", value=views[0], children=[dcc.Tab(label=v, value=v) for v in views]),
                             html.P(id="says", role="status", **{"aria-live": "polite"}),
                             html.P(id="error", role="alert"),
-                            html.Div(id="figures"),
+                            html.P(id="equation", role="status", **{"aria-live": "polite"}),
+                            html.Div([_place(i) for i in range(MOST_FIGURES)], id="figures"),
                             html.Details(
                                 [
                                     html.Summary("Copy as command, download"),
@@ -98,19 +105,10 @@ def _field(name: str, label: str, example: str, start: Controls) -> Any:
     return html.Div([html.Label(label, htmlFor=name), box], className=f"field {name}")
 
 
-def _slider(slider: tuple[str, str, int, int]) -> Any:
-    name, label, low, high = slider
-    marks = {power: _short(2**power) for power in range(low, high + 1, max(1, (high - low) // 4))}
-    now = math.log2(parse_tokens(getattr(Controls(), name), name))
-    made = dcc.Slider(
-        low, high, 0.25, value=now, id=f"{name}-slider", marks=marks, updatemode="drag", included=False,
-        allow_direct_input=False,
-    )  # fmt: skip
-    return html.Div([html.Label(label, id=f"{name}-label"), made], className="slider")
-
-
-def _short(count: int) -> str:
-    return f"{count // 2**20}m" if count >= 2**20 else f"{count // 1024}k" if count >= 1024 else str(count)
+def _place(index: int) -> Any:
+    """A place for a figure; it stays when another figure comes into it."""
+    graph = dcc.Graph(id=f"figure-{index}", figure={}, config=_GRAPH, className="graph")
+    return html.Div(graph, id=f"place-{index}", className="away")
 
 
 def _upload() -> Any:

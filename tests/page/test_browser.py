@@ -26,7 +26,9 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="a browser test nee
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="no Chromium, or no driver of it")
 
-VIEWS = ("Plan", "Compare", "Explain", "Capacity", "Break-even", "Sensitivity", "Calibration", "Papers")
+VIEWS = (
+    "Plan", "Compare", "Explain", "Capacity", "Break-even", "Pareto", "Sensitivity", "Calibration", "Papers",
+)  # fmt: skip
 PATIENCE_S = 30
 
 
@@ -94,7 +96,7 @@ def choose(browser: Any, view: str) -> None:
     before = by(browser, "#command").get_attribute("textContent") + by(browser, "#says").text
     next(tab for tab in browser.find_elements("css selector", ".tab") if tab.text == view).click()
     wait(lambda: by(browser, "#command").get_attribute("textContent") + by(browser, "#says").text != before, view)
-    wait(lambda: by(browser, "#figures .main-svg"), f"figures of {view}")
+    wait(lambda: by(browser, "#place-0:not(.away) .main-svg"), f"figures of {view}")
 
 
 def set_field(browser: Any, name: str, text: str) -> None:
@@ -141,6 +143,49 @@ def test_a_slider_moves_the_numbers_and_the_link(server: str, browser: Any) -> N
     value = by(browser, "#context").get_attribute("value")
     assert value == str(round(2**13.25))
     wait(lambda: f"context={value}" in browser.current_url, "the link")
+
+
+def test_a_bandwidth_slider_is_written_with_its_unit(server: str, browser: Any) -> None:
+    opened(browser, server)
+    choose(browser, "Compare")
+    before = by(browser, "#says").text
+    by(browser, "#bandwidth-slider [role=slider]").send_keys("\ue014")
+    wait(lambda: by(browser, "#bandwidth").get_attribute("value") == "4 TB/s", "the field")
+    wait(lambda: by(browser, "#says").text != before, "the numbers")
+    assert "device.hbm.bandwidth=4 TB/s" in by(browser, "#command").get_attribute("textContent")
+
+
+def test_a_pressed_bar_says_its_equation_with_numbers(server: str, browser: Any) -> None:
+    opened(browser, server)
+    choose(browser, "Explain")
+    bar = wait(lambda: by(browser, "#place-0 .bars .point path"), "a bar")
+    webdriver.ActionChains(browser).move_to_element(bar).click().perform()
+    told = wait(lambda: by(browser, "#equation").text, "the equation")
+    assert " = 32 * " in told
+    assert "ms of the step" in told
+    choose(browser, "Capacity")
+    wait(lambda: not by(browser, "#equation").text, "the equation's end")
+
+
+def test_a_stack_is_built_judged_and_taken_away(server: str, browser: Any) -> None:
+    opened(browser, server)
+    set_field(browser, "schemes", "none")
+    by(browser, "#builder summary").click()
+    by(browser, "#pick").click()
+    wait(lambda: by(browser, ".dash-dropdown-search"), "the list of schemes")
+    browser.switch_to.active_element.send_keys("kivi")
+    browser.switch_to.active_element.send_keys("\ue015\ue007")  # down, Enter
+    wait(lambda: "kivi: 24,576 bytes per token" in by(browser, "#verdict").text, "the verdict")
+    option = by(browser, "#options input")
+    option.send_keys("3\ue007")
+    wait(lambda: "bits" in by(browser, "#verdict .refused").text, "the refusal")
+    assert by(browser, "#beside").get_attribute("disabled")
+    option.send_keys("\ue009a\ue000", "4\ue007")
+    wait(lambda: not by(browser, "#beside").get_attribute("disabled"), "the button")
+    by(browser, "#beside").click()
+    wait(lambda: by(browser, "#schemes").get_attribute("value") == "none;kivi:bits=4", "the list")
+    by(browser, "#stacks li button").click()
+    wait(lambda: by(browser, "#schemes").get_attribute("value") == "kivi:bits=4", "what is left")
 
 
 def test_a_link_reproduces_the_view(server: str, browser: Any) -> None:

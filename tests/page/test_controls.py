@@ -19,6 +19,7 @@ from kvwall.simulator.page.export import page_of
 from kvwall.simulator.page.grid import grid_of
 from kvwall.simulator.page.naming import keep_upload, named
 from kvwall.simulator.page.scenario_controls import controls_of_scenario
+from kvwall.simulator.page.stacks import beside, judged, options_of, upon, without, written
 from kvwall.simulator.page.views import VIEWS, View, comparison
 from kvwall.workloads.scenario import SCENARIOS
 
@@ -51,6 +52,33 @@ def test_every_view_answers_with_figures_and_a_command(view: str, capsys: pytest
     assert words[0] == "kvwall"
     assert main([*words[1:], "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["schema_version"] == 1
+
+
+def test_stacks_are_put_beside_and_upon_each_other() -> None:
+    assert written("kivi", {"bits": "4", "group": " "}) == "kivi:bits=4"
+    assert beside(("none", "fp8"), "fp8") == "none;fp8"
+    assert upon(("none", "quest"), "kivi:bits=4") == "none;quest+kivi:bits=4"
+    assert upon(("none",), "fp8") == "fp8"
+    assert without(("none", "fp8"), 0) == "fp8"
+    assert without(("fp8",), 0) == "none"
+
+
+def test_a_stack_is_judged_as_the_command_line_does() -> None:
+    applies, told = judged(Controls(), "fp8")
+    assert applies
+    assert told.startswith("fp8: 65,536 bytes per token and GPU")
+    refused, why = judged(Controls(model="deepseek-v3", on="h200:8"), "kivi:bits=2")
+    assert not refused
+    assert "deepseek-v3" in why.lower()
+    assert "bits" in judged(Controls(), "kivi:bits=3")[1]
+
+
+def test_options_of_a_scheme_say_what_is_allowed() -> None:
+    title, options = options_of("kivi")
+    assert title
+    assert {"bits", "group"} <= {option.name for option in options}
+    assert all(option.allowed for option in options)
+    assert options_of("no such scheme") == ("", ())
 
 
 def test_axes_carry_their_units() -> None:
