@@ -25,13 +25,14 @@ def quality(answer: PlanAnswer) -> go.Figure:
         losses = [(100 * entry.loss / abs(entry.baseline), entry) for entry in row.quality if entry.baseline]
         worst = max(losses, key=lambda pair: pair[0], default=None)
         usd = row.usd_per_million_tokens
+        known = 0.0 if name == "none" else _UNKNOWN
         figure.add_scatter(
-            x=[_UNKNOWN if worst is None else worst[0]],
+            x=[known if worst is None else worst[0]],
             y=[row.tpot_s.mid * 1e3 if usd is None else usd],
             mode="markers",
             name=name,
             marker={
-                "color": colour_of(names, name), "size": 12, "symbol": "circle" if worst is not None else "circle-open",
+                "color": colour_of(names, name), "size": 12, "symbol": "circle-open" if worst is None and known else "circle",
             },
             customdata=[_told(row)],
             hovertemplate="%{customdata}<extra></extra>",
@@ -41,7 +42,7 @@ def quality(answer: PlanAnswer) -> go.Figure:
     title = "What it costs, and what its scheme was published to lose"
     styled(figure, title, "largest published loss, per cent of the figure without the scheme", y, yaxis_type="log")
     figure.add_vline(x=_UNKNOWN / 2, line={"color": "#999", "dash": "dot"})
-    figure.add_annotation(x=_UNKNOWN, y=1.04, yref="paper", text="no published figure", showarrow=False)
+    figure.add_annotation(x=_UNKNOWN, y=1, yref="paper", yanchor="bottom", text="no published figure", showarrow=False)
     return figure
 
 

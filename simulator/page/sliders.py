@@ -42,12 +42,12 @@ class Slider:
         return html.Div([html.Label(self.label, id=f"{self.name}-label"), slider], className="slider")
 
 
-#: The cards that the page starts with rent for about 4 USD and move 3.35 TB/s.
+#: The cards that the page starts with rent for about 4 USD and move about 3.4 TB/s.
 SLIDERS = (
     Slider("context", "Context, tokens", 9, 20, 8192),
     Slider("batch", "Batch, sequences", 0, 10, 32),
     Slider("users", "Users", 0, 12, 32),
-    Slider("bandwidth", "Device bandwidth, TB/s", -2, 4, 3.35, " TB/s", whole=False),
+    Slider("bandwidth", "Device bandwidth, TB/s", -2, 4, 3.4, " TB/s", whole=False),
     Slider("price", "USD per GPU-hour", -2, 4, 4.0, whole=False),
 )
 
