@@ -32,7 +32,8 @@ def quality(answer: PlanAnswer) -> go.Figure:
             mode="markers",
             name=name,
             marker={
-                "color": colour_of(names, name), "size": 12, "symbol": "circle-open" if worst is None and known else "circle",
+                "color": colour_of(names, name), "size": 12,
+                "symbol": "circle-open" if worst is None and known else "circle",
             },
             customdata=[_told(row)],
             hovertemplate="%{customdata}<extra></extra>",
