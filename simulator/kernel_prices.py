@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -96,26 +95,23 @@ class KernelPrices:
         return self._known[key]
 
     def _time(self, call: KernelCall) -> KernelTime | None:
-        values = tuple(vars(call.points).values())
-        shape = np.broadcast_shapes(*map(np.shape, values))
-        columns = np.empty((len(values), *shape))
-        for row, value in enumerate(values):
-            columns[row] = value
-        flat = Points(*columns.reshape(len(values), -1))
+        points = Points(*(np.asarray(value, dtype=float) for value in vars(call.points).values()))
         kernel = Kernel(
             self.device_id, self.device_id, call.kernel, call.kernel, self.framework, "", call.dtype, call.kv_dtype
         )
-        work = work_for(kernel, flat)
+        work = work_for(kernel, points)
         place = Placed(machine_of(self.device), 0.0)
         reach: Reach = "device" if KERNELS[call.kernel] != "collective" else "pair" if self.device.scale_up else "host"
-        seconds = np.empty((3, math.prod(shape)))
+        seconds = np.empty((3, *points.shape))
         sources: dict[str, None] = {}
-        for pricing in self.chooser.prices(kernel, flat, work, place, reach):
+        for pricing in self.chooser.prices(kernel, points, work, place, reach):
             if pricing.calibration == CLASS_DEFAULTS:
                 return None
-            seconds[:, pricing.rows] = np.stack([pricing.low_s, pricing.mid_s, pricing.high_s])
+            ends = seconds if pricing.rows is ... else seconds.reshape(3, -1)
+            for level, end in enumerate((pricing.low_s, pricing.mid_s, pricing.high_s)):
+                ends[level, pricing.rows] = end
             sources[f"{pricing.calibration}{f', {pricing.note}' if pricing.note else ''}"] = None
-        return KernelTime(seconds.reshape(3, *shape), "; ".join(sources))
+        return KernelTime(seconds, "; ".join(sources))
 
 
 def _wholes(names: list[str], framework: str) -> tuple[str, ...]:

@@ -156,7 +156,7 @@ def _parts(
         sheet = kernel.gpu if is_path(kernel.gpu) else kernel.device
         impossible = f"faster than the data sheet of {sheet} allows, and not from its cache"
         left_out[impossible] += int((~possible).sum())
-        names = family_names(kernel, points, reach)
+        names = np.broadcast_to(family_names(kernel, points, reach), kept.shape)
         left_out[f"no kernel model for {kernel.kernel} of {kernel.framework}"] += int(((names == "") & possible).sum())
         for name in sorted({*names[possible].tolist()} - {""}):
             inside = np.flatnonzero(possible & (names == name))

@@ -34,7 +34,7 @@ _WIDEST_FLASH_HEAD = 256
 
 
 def family_for(kernel: Any, device: Device, framework: Any, dtype: Any, kv_dtype: Any, points: Points) -> _Names:
-    """The family of each row, as a name in :data:`ATTENTION_FAMILIES`.
+    """The family of each row, or one for all, as a name in :data:`ATTENTION_FAMILIES`.
 
     vLLM takes FlashAttention-3 on Hopper (version 4 for heads above 256 channels) and version 2 on Ampere and Ada;
     TensorRT-LLM takes XQA or MMHA (:func:`uses_xqa`); what is not known falls to the generic family of the kernel.
@@ -50,13 +50,11 @@ def family_for(kernel: Any, device: Device, framework: Any, dtype: Any, kv_dtype
     if unknown:
         raise unknown_name("attention kernel", str(unknown[0]), set(KERNELS))
     hopper = device.compute_capability == 9.0
-    shapes = (points.head_dim, points.q_heads, points.kv_heads, points.batch, points.kv_len)
-    shape = np.broadcast(kernel, framework, dtype, kv_dtype, *shapes).shape
-    # Only TensorRT-LLM's rule looks at batch and length: a grid of those has one family, told once.
+    # Only TensorRT-LLM's rule looks at heads, batch and length: a grid of those has one family, told once.
     by_size = hopper and bool(np.any(np.asarray(framework) == "trtllm"))
-    looked_at = shapes if by_size else (points.head_dim,)
+    sizes = (points.q_heads, points.kv_heads, points.batch, points.kv_len) if by_size else ()
     kernel, framework, dtype, kv_dtype, head_dim, *_ = np.broadcast_arrays(
-        kernel, framework, dtype, kv_dtype, *looked_at
+        kernel, framework, dtype, kv_dtype, points.head_dim, *sizes
     )
     fp8_cache = np.isin(kv_dtype, ("fp8", "int8"))
     flash = np.isin(framework, _FLASH_FRAMEWORKS) if hopper else np.zeros(kernel.shape, dtype=bool)
@@ -79,7 +77,7 @@ def family_for(kernel: Any, device: Device, framework: Any, dtype: Any, kv_dtype
         ((kernel == "mla_prefill") & (flash | trtllm), np.where(fp8_cache, "mla-prefill/fp8", "mla-prefill/bf16")),
     ]
     names = np.select([rule for rule, _ in rules], [name for _, name in rules], generic_for(kernel, dtype, kv_dtype))
-    return np.broadcast_to(np.asarray(names, dtype=np.str_), shape)
+    return np.asarray(names, dtype=np.str_)
 
 
 def generic_for(kernel: Any, dtype: Any, kv_dtype: Any) -> _Names:

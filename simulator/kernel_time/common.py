@@ -54,6 +54,8 @@ def miss_fraction(
 
     :param edge: steepness at the point where the working set stops fitting
     """
+    if not np.any(warm):
+        return as_array(1.0)
     filled = as_array(working_set_bytes) / (as_array(share) * machine.l2_bytes)
     return as_array(1 - as_array(warm) / (1 + np.minimum(filled, 1e6) ** edge))
 

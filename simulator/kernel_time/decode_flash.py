@@ -54,11 +54,13 @@ def _conflicting(points: Points, plan: Plan, machine: Machine) -> Array:
 
     Seen on contiguous buffers that a benchmark repeats; scattered pages of a serving cache do not line up.
     """
+    if not np.any(points.warm):
+        return as_array(0.0)
     row_bytes = as_array(points.kv_heads) * points.head_dim * 2
     sequence_bytes = row_bytes * attended_tokens(points)
     lined_up = (row_bytes >= _CONFLICT_ROW_BYTES) & (sequence_bytes >= _CONFLICT_SPACING_BYTES)
-    lined_up &= (as_array(points.batch) * sequence_bytes <= _CONFLICT_END_BYTES) & (plan.thread_blocks <= machine.units)
-    return np.where(lined_up & (as_array(points.warm) > 0), 1.0, 0.0)
+    one_wave = (as_array(points.batch) * sequence_bytes <= _CONFLICT_END_BYTES) & (plan.thread_blocks <= machine.units)
+    return np.where(lined_up & one_wave & (as_array(points.warm) > 0), 1.0, 0.0)
 
 
 def flash3_s(points: Points, p: Parameters, machine: Machine) -> Array:

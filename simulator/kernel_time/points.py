@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from types import EllipsisType
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kvwall.simulator.traffic import Array, Numeric
+
+#: Which points are meant: an index or a mask over them in a row, or ``...`` for all of them on their own axes.
+Rows = NDArray[Any] | EllipsisType
 
 
 @dataclass(frozen=True)
@@ -48,11 +54,21 @@ class Points:
     flops: Numeric = 0.0
     warm: Numeric = 0.0
 
-    def take(self, rows: np.ndarray) -> Points:
-        """The points at ``rows`` (an index or mask); scalars stay."""
-        return Points(**{f.name: _at(getattr(self, f.name), rows) for f in fields(self)})
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The axes that all columns together span."""
+        return np.broadcast_shapes(*(np.shape(value) for value in vars(self).values()))
+
+    def take(self, rows: Rows) -> Points:
+        """The points at ``rows``, in a row; scalars stay."""
+        if rows is ...:
+            return self
+        shape = self.shape
+        return Points(**{f.name: _at(getattr(self, f.name), shape, rows) for f in fields(self)})
 
 
-def _at(value: Numeric, rows: np.ndarray) -> Numeric:
-    picked: Array = np.asarray(value)
-    return value if picked.ndim == 0 else picked[rows]
+def _at(value: Numeric, shape: tuple[int, ...], rows: Rows) -> Numeric:
+    if np.ndim(value) == 0:
+        return value
+    picked: Array = np.broadcast_to(value, shape).reshape(-1)[rows]
+    return picked

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kvwall.simulator.kernel_time.family import Family
-from kvwall.simulator.kernel_time.points import Points
+from kvwall.simulator.kernel_time.points import Points, Rows
 from kvwall.simulator.predicting.defaults import CLASS_DEFAULTS, class_seconds, kernel_class
 from kvwall.simulator.predicting.earlier_plans import plans_elsewhere
-from kvwall.simulator.predicting.families import family_names
+from kvwall.simulator.predicting.families import family_rows
 from kvwall.simulator.predicting.folds import out_of_fold_s
 from kvwall.simulator.predicting.lending import KNOWN_PLANS, USUAL, Loan, loan, other_generation, preference
 from kvwall.simulator.predicting.machines import Placed, Reach
@@ -68,10 +67,10 @@ REGIME_BOUNDS_S = (10e-6, 100e-6)
 class Pricing:
     """Prices of some rows of a group.
 
-    :ivar rows: which rows of the group, as an index
+    :ivar rows: which rows of the group
     """
 
-    rows: NDArray[np.int64]
+    rows: Rows
     low_s: Array
     mid_s: Array
     high_s: Array
@@ -115,9 +114,7 @@ class Chooser:
 
     def prices(self, kernel: Kernel, points: Points, work: Work, place: Placed, reach: Reach) -> Iterator[Pricing]:
         """The prices of all ``points``, in one or more parts."""
-        names = family_names(kernel, points, reach)
-        for name in dict.fromkeys(names.tolist()):
-            rows = np.flatnonzero(names == name)
+        for name, rows in family_rows(kernel, points, reach).items():
             own, shapes = points.take(rows), work.take(rows)
             found = self._own_plan(name, kernel) or self._on_this_card(kernel, own, reach)
             found = found or self._nearest(name, kernel) or self._stand_in(kernel, own, reach)
@@ -126,7 +123,7 @@ class Chooser:
                 yield self._by_fit(*found, kernel, own, shapes, place, rows)
                 continue
             lent = () if place.network else tuple(self.other_plans(kernel, own, shapes, place, reach))
-            yield from (replace(pricing, rows=rows[pricing.rows]) for pricing in lent)
+            yield from (replace(pricing, rows=_within(rows, pricing.rows)) for pricing in lent)
             if not lent:
                 yield _by_class(kernel, own, shapes, place, rows, self._why_class(name))
 
@@ -172,8 +169,8 @@ class Chooser:
     def _stand_in(self, kernel: Kernel, points: Points, reach: Reach) -> tuple[Fitted, Loan] | None:
         """The fit of a better-known framework's kernel for the same work, where one family serves all points."""
         for framework in USUAL:
-            names = set(family_names(replace(kernel, framework=framework), points, reach).tolist())
-            found = self._nearest(names.pop(), kernel) if len(names) == 1 else None
+            names = tuple(family_rows(replace(kernel, framework=framework), points, reach))
+            found = self._nearest(names[0], kernel) if len(names) == 1 else None
             if found is not None:
                 return found
         return None
@@ -186,7 +183,7 @@ class Chooser:
         points: Points,
         work: Work,
         place: Placed,
-        rows: NDArray[np.int64],
+        rows: Rows,
     ) -> Pricing:
         machine = place.machine
         note = terms.told
@@ -194,7 +191,7 @@ class Chooser:
         if self._out_of_fold and not terms.told:
             note = "out of fold" if fit.folds else IN_SAMPLE
             mid = out_of_fold_s(fit.family, fit.folds, points, machine) if fit.folds else mid
-        ideal = np.broadcast_to(work.ideal_s(machine), rows.shape)
+        ideal = work.ideal_s(machine)
         floor = _floor_s(work, place, points, ideal)
         if terms.told:
             # A borrowed step time knows nothing of a slower matrix unit.
@@ -214,8 +211,13 @@ def _floor_s(work: Work, place: Placed, points: Points, ideal_s: Array) -> Array
     return np.where(np.asarray(points.warm) > 0, warm, ideal_s)
 
 
-def _by_class(kernel: Kernel, points: Points, work: Work, place: Placed, rows: NDArray[np.int64], why: str) -> Pricing:
+def _within(rows: Rows, part: Rows) -> Rows:
+    """The rows that ``part`` of ``rows`` are."""
+    return part if rows is ... else rows[part]
+
+
+def _by_class(kernel: Kernel, points: Points, work: Work, place: Placed, rows: Rows, why: str) -> Pricing:
     priced = class_seconds(kernel.kernel, points, work, place)
-    ideal = np.broadcast_to(work.ideal_s(place.machine), rows.shape)
+    ideal = work.ideal_s(place.machine)
     low, mid, high = (np.maximum(end, ideal) for end in (priced.low, priced.mid, priced.high))
     return Pricing(rows, low, mid, high, ideal, CLASS_DEFAULTS, f"{why}class defaults")

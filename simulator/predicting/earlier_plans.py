@@ -7,17 +7,15 @@ each, and the class defaults predict them better.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kvwall.hardware.device import DEVICES, Device
 from kvwall.simulator.kernel_time.machine import machine_of
-from kvwall.simulator.kernel_time.points import Points
-from kvwall.simulator.predicting.families import family_names
+from kvwall.simulator.kernel_time.points import Points, Rows
+from kvwall.simulator.predicting.families import family_rows
 from kvwall.simulator.predicting.lending import Loan, carried
 from kvwall.simulator.predicting.machines import Reach, architecture
 from kvwall.simulator.predicting.names import KERNELS, framework_of
@@ -43,7 +41,7 @@ _OLDEST = 8.0
 #: Loans are tried in the order of their distance; this one comes after all others.
 _LAST = 6
 
-Lent = tuple[NDArray[np.int64], "Fitted", Loan]
+Lent = tuple[Rows, "Fitted", Loan]
 
 
 def plans_elsewhere(kernel: Kernel, points: Points, reach: Reach, fits: Iterable[Fitted]) -> tuple[Lent, ...]:
@@ -55,9 +53,13 @@ def plans_elsewhere(kernel: Kernel, points: Points, reach: Reach, fits: Iterable
     usable = [fit for fit in fits if _same_library(fit, kernel)]
     for device in lenders(kernel.device, (fit.device for fit in usable)):
         lent = tuple(_of_device(device, kernel, points, reach, usable))
-        if lent and sum(rows.size for rows, *_ in lent) == np.broadcast(points.batch, points.message_bytes).size:
+        if lent and sum(_size(rows, points) for rows, *_ in lent) == math.prod(points.shape):
             return lent
     return ()
+
+
+def _size(rows: Rows, points: Points) -> int:
+    return math.prod(points.shape) if rows is ... else rows.size
 
 
 def lenders(borrower_id: str, measured: Iterable[str]) -> list[str]:
@@ -104,8 +106,7 @@ def _kind(kernel: Kernel) -> str | None:
 
 def _of_device(device: str, kernel: Kernel, points: Points, reach: Reach, fits: list[Fitted]) -> Iterator[Lent]:
     """What one device lends: its library's plan of each point."""
-    names = family_names(replace(kernel, device=device), points, reach)
-    for name in dict.fromkeys(names.tolist()):
+    for name, rows in family_rows(replace(kernel, device=device), points, reach).items():
         same = [fit for fit in fits if fit.device == device and fit.family.name == name]
         if same:
             fit = same[standing_for("", [one.version for one in same])]
@@ -113,7 +114,7 @@ def _of_device(device: str, kernel: Kernel, points: Points, reach: Reach, fits: 
                 f"borrowed from {device} ({fit.framework}, {name}), the plan of another generation, scaled by the clock"
             )
             moved = replace(fit, parameters=_drained(carried(fit, fit.family, kernel.device), fit, kernel), folds=())
-            yield np.flatnonzero(names == name), moved, Loan(_LAST, _SPREAD[_kind(kernel) or "decode"], told)
+            yield rows, moved, Loan(_LAST, _SPREAD[_kind(kernel) or "decode"], told)
 
 
 def _drained(values: dict[str, float], fit: Fitted, kernel: Kernel) -> dict[str, float]:

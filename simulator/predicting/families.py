@@ -17,7 +17,7 @@ from kvwall.simulator.kernel_time import attention
 from kvwall.simulator.kernel_time.collectives import collective_family
 from kvwall.simulator.kernel_time.family import Family
 from kvwall.simulator.kernel_time.gemm_families import gemm_family
-from kvwall.simulator.kernel_time.points import Points
+from kvwall.simulator.kernel_time.points import Points, Rows
 from kvwall.simulator.kernel_time.quantize import quantise_family
 from kvwall.simulator.kernel_time.roofline import shaped_family, stated_family
 from kvwall.simulator.predicting.machines import Reach
@@ -44,24 +44,33 @@ def families() -> dict[str, Family]:
     return found
 
 
+def family_rows(kernel: Kernel, points: Points, reach: Reach) -> dict[str, Rows]:
+    """The rows of each family among ``points``: all as they are where one family serves them."""
+    names = family_names(kernel, points, reach)
+    found = dict.fromkeys(names.reshape(-1).tolist())
+    if len(found) == 1:
+        return dict.fromkeys(found, ...)
+    each = np.broadcast_to(names, points.shape).reshape(-1)
+    return {name: np.flatnonzero(each == name) for name in found}
+
+
 def family_names(kernel: Kernel, points: Points, reach: Reach) -> NDArray[np.str_]:
-    """The family of each point; empty where no kernel model fits."""
+    """The family of each point, or one for all; empty where no kernel model fits."""
     device, framework = DEVICES.load(kernel.device), framework_of(kernel.framework)
-    shape = np.broadcast(points.batch, points.m, points.message_bytes, points.moved_bytes).shape
     if kernel.kernel in _ROOFLINE or (kernel.kernel == "host_gather" and device.is_processor):
-        return np.full(shape, stated_family(kernel.kernel, kernel.dtype, kernel.kv_dtype))
-    stated = np.broadcast_to(np.asarray(points.moved_bytes) > 0, shape)
+        return np.asarray(stated_family(kernel.kernel, kernel.dtype, kernel.kv_dtype))
+    stated = np.asarray(points.moved_bytes) > 0
     if np.any(stated) and kernel.kernel in ("decode_attention", "quantize"):
         plain = family_names(kernel, replace(points, moved_bytes=0.0, flops=0.0), reach)
         return np.where(stated, stated_family(kernel.kernel, kernel.dtype, kernel.kv_dtype), plain)
     if _on_roofline(kernel, device):
-        return np.full(shape, shaped_family(kernel.kernel, kernel.dtype))
+        return np.asarray(shaped_family(kernel.kernel, kernel.dtype))
     if KERNELS[kernel.kernel] == "attention":
         if kernel.kv_dtype not in _CACHE_FORMATS:
-            return np.full(np.shape(points.batch), "")
+            return np.asarray("")
         dtype, cache = operand(kernel.dtype), operand(kernel.kv_dtype)
         return attention.family_for(kernel.kernel, device, framework, dtype, cache, points)
-    return np.full(shape, _one_name(kernel, device, framework, reach))
+    return np.asarray(_one_name(kernel, device, framework, reach))
 
 
 def _on_roofline(kernel: Kernel, device: Device) -> bool:

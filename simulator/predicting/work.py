@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kvwall.hardware.dtype import Dtype
 from kvwall.simulator.kernel_time.machine import Machine
-from kvwall.simulator.kernel_time.points import Points
+from kvwall.simulator.kernel_time.points import Points, Rows
 from kvwall.simulator.predicting.names import DESCRIBED
 from kvwall.simulator.traffic import Array, Numeric
 
@@ -39,18 +39,18 @@ class Work:
     operand: Dtype
     written_bytes: Numeric = 0.0
 
-    def take(self, rows: NDArray[np.int64]) -> Work:
-        """The work of the points at ``rows``."""
-        memory, flops, link, sent = (
-            column[rows] for column in (self.memory_bytes, self.flops, self.link_bytes, self.sent_bytes)
-        )
-        written = np.broadcast_to(np.asarray(self.written_bytes, dtype=float), np.shape(self.memory_bytes))[rows]
+    def take(self, rows: Rows) -> Work:
+        """The work of the points at ``rows``, in a row."""
+        if rows is ...:
+            return self
+        written = np.broadcast_to(np.asarray(self.written_bytes, dtype=float), np.shape(self.memory_bytes))
+        columns = (self.memory_bytes, self.flops, self.link_bytes, self.sent_bytes, written)
+        memory, flops, link, sent, written = (column.reshape(-1)[rows] for column in columns)
         return Work(memory, flops, link, sent, self.operand, written)
 
     def ideal_s(self, machine: Machine) -> Array:
         """``max(bytes / bandwidth, flops / peak, link bytes / link)``: the hard maximum, in seconds."""
-        bound: Array = np.max(np.stack([seconds for _, seconds in self.resources(machine)]), axis=0)
-        return bound
+        return reduce(np.maximum, [seconds for _, seconds in self.resources(machine)])
 
     def matrix_s(self, machine: Machine) -> Array:
         """Seconds on the matrix unit at its peak."""
@@ -100,9 +100,8 @@ def work_of(kernel: str, points: Points, element_bytes: float, kv_bytes: float, 
         link = sent = np.asarray(p.message_bytes)
     if kernel not in DESCRIBED:  # what the row states goes before what its shape tells
         memory = np.where(np.asarray(p.moved_bytes) > 0, p.moved_bytes, memory)
-    shape = np.broadcast(p.batch, p.kv_len, p.m, p.message_bytes, p.moved_bytes).shape
     memory, flops, link, sent = (
-        np.broadcast_to(np.asarray(v, dtype=float), shape) for v in (memory, flops, link, sent)
+        np.broadcast_to(np.asarray(v, dtype=float), p.shape) for v in (memory, flops, link, sent)
     )
     return Work(memory, flops, link, sent, operand, written)
 

@@ -88,7 +88,7 @@ def test_nothing_cold_undercuts_the_data_sheet(name: str) -> None:
 def _family(device: str, kernel: str, dtype: str, kv_dtype: str, **shape: float) -> str:
     named = Kernel(device, device, kernel, kernel, "torch", "", dtype, kv_dtype)
     points = Points(**{name: np.array([value]) for name, value in {"batch": 1.0, **shape}.items()})
-    return str(family_names(named, points, "device")[0])
+    return str(family_names(named, points, "device").item())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from kvwall.simulator.kernel_time.family import Family, Parameter
 from kvwall.simulator.kernel_time.machine import Machine
 from kvwall.simulator.kernel_time.points import Points
-from kvwall.simulator.predicting import choosing
+from kvwall.simulator.predicting import families
 from kvwall.simulator.predicting.choosing import Chooser, Fitted
 from kvwall.simulator.predicting.fits import chooser_of
 from kvwall.simulator.predicting.names import device_of, dtype_of, kernel_of
@@ -208,7 +208,7 @@ def one_family(monkeypatch: pytest.MonkeyPatch) -> None:
     def names(kernel: Any, points: Points, reach: str) -> Any:
         return np.full(np.shape(points.batch), FAMILY.name if kernel.kernel == "decode_attention" else "")
 
-    monkeypatch.setattr(choosing, "family_names", names)
+    monkeypatch.setattr(families, "family_names", names)
 
 
 ROW = "{},{},decode_attention,bf16,,1,1,4096,8,8,128"
