@@ -109,7 +109,9 @@ def flash2_splits(work: Numeric, slots: float, blocks: Numeric, most: int = 128)
     work, blocks = np.broadcast_arrays(as_array(work), as_array(blocks))
     splits, few = np.ones(work.shape), work < 0.8 * slots
     if few.any():
-        splits[few] = _fewest_splits(work[few], slots, blocks[few], most)
+        # A grid asks for the same pair many times, and each tries every split.
+        pairs, place = np.unique(work[few] + 1j * blocks[few], return_inverse=True)
+        splits[few] = _fewest_splits(pairs.real, slots, pairs.imag, most)[place]
     return splits
 
 
