@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
+from kvwall.simulator.blocks import blocks
 from kvwall.simulator.cache import Cache
 from kvwall.simulator.dense import dense_cache
 from kvwall.simulator.engine_traffic import engine_traffic
@@ -21,9 +21,6 @@ from kvwall.simulator.step import StepShape
 from kvwall.simulator.traffic import Array, Numeric, Operator, Traffic
 
 Phase = Literal["decode", "prefill"]
-
-#: Points priced at once on a large grid; small enough for the cache of a core, large enough that Python costs little.
-BLOCK_POINTS = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -246,9 +243,9 @@ def estimate_grid(setup: Setup, batch: Array, context: Array, phase: Phase = "de
     :param context: tokens per sequence, shape (c,)
     :returns: arrays of shape (b, c)
     """
-    rows = max(1, BLOCK_POINTS // max(1, context.size))
     parts = [
-        estimate(setup, Axes(part[:, None], context[None, :], phase), keep_lines=False) for part in _blocks(batch, rows)
+        estimate(setup, Axes(part[:, None], context[None, :], phase), keep_lines=False)
+        for part in blocks(batch, context)
     ]
 
     def joined(values: list[Numeric]) -> Array:
@@ -266,8 +263,3 @@ def estimate_grid(setup: Setup, batch: Array, context: Array, phase: Phase = "de
         notes=parts[0].notes,
         **columns,
     )
-
-
-def _blocks(values: Array, size: int) -> Iterator[Array]:
-    for start in range(0, values.size, size):
-        yield values[start : start + size]

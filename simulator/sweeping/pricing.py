@@ -8,8 +8,9 @@ import numpy as np
 
 from kvwall.hardware.errors import KvwallError
 from kvwall.simulator.auto import settle
+from kvwall.simulator.blocks import blocks
 from kvwall.simulator.capacity import Capacity
-from kvwall.simulator.estimate import BLOCK_POINTS, Axes, Estimate, estimate
+from kvwall.simulator.estimate import Axes, Estimate, estimate
 from kvwall.simulator.inquiry import resolve
 from kvwall.simulator.setup import Setup
 from kvwall.simulator.sweeping.study import Chunk
@@ -85,8 +86,7 @@ def _names(chunk: Chunk, setup: Setup | None) -> dict[str, Any]:
 
 def _priced(setup: Setup, batch: Array, context: Array, chunk: Chunk) -> dict[str, Any]:
     """Figures of every point, block by block so that the bill of a block fits a core's cache."""
-    rows = max(1, BLOCK_POINTS // context.size)
-    parts = [_block(setup, batch[i : i + rows], context, chunk) for i in range(0, batch.size, rows)]
+    parts = [_block(setup, part, context, chunk) for part in blocks(batch, context)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
