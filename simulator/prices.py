@@ -127,10 +127,11 @@ class Prices:
         chosen = [LEVELS.index(level) for level in self.levels]
         if len(chosen) == 1:
             return KernelTime(found.seconds[chosen[0]] * call.count, found.source)
+        seconds = found.seconds if self.levels == LEVELS else found.seconds[chosen]
         # The levels lead, the axes of the points align from the right as everywhere.
-        points = found.seconds.shape[1:]
+        points = seconds.shape[1:]
         missing = (1,) * (len(self._shape) - 1 - len(points))
-        return KernelTime(found.seconds[chosen].reshape(len(chosen), *missing, *points) * call.count, found.source)
+        return KernelTime(seconds.reshape(len(chosen), *missing, *points) * call.count, found.source)
 
     def _native(self, dtype: Dtype) -> bool:
         return self.system.device.matrix_dtype(dtype) == dtype

@@ -39,9 +39,8 @@ def ceil_div(amount: Numeric, step: Numeric) -> Array:
 def smooth_max(sharpness: float, first: Numeric, second: Numeric) -> Array:
     """``(first^p + second^p)^(1/p)`` of non-negative numbers, without overflow; never below either."""
     top = np.maximum(first, second)
-    safe = np.where(top > 0, top, 1.0)
-    total: Array = (as_array(first) / safe) ** sharpness + (as_array(second) / safe) ** sharpness
-    return as_array(top * np.maximum(total, 1.0) ** (1 / sharpness))
+    part = np.minimum(first, second) / np.where(top > 0, top, 1.0)
+    return as_array(top * (1.0 + part**sharpness) ** (1 / sharpness))
 
 
 def miss_fraction(

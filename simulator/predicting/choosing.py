@@ -192,21 +192,23 @@ class Chooser:
             note = "out of fold" if fit.folds else IN_SAMPLE
             mid = out_of_fold_s(fit.family, fit.folds, points, machine) if fit.folds else mid
         ideal = work.ideal_s(machine)
-        floor = _floor_s(work, place, points, ideal)
+        bound = floor = _floor_s(work, place, points, ideal)
         if terms.told:
             # A borrowed step time knows nothing of a slower matrix unit.
-            floor = np.maximum(floor, work.matrix_s(machine) / kernel_class(kernel.kernel)[0].matrix.high)
+            floor = np.maximum(bound, work.matrix_s(machine) / kernel_class(kernel.kernel)[0].matrix.high)
         mid = np.maximum(mid, floor)
         by_regime = np.hypot(fit.residual, terms.spread)
         inside = by_regime[np.searchsorted(REGIME_BOUNDS_S, ideal, side="right")]
         spread = np.hypot(inside, OUTSIDE_SPREAD * outside(points, fit.range))
         wide = np.exp(_BAND * spread)
-        low = np.maximum(mid / wide, _floor_s(work, place, points, ideal))
+        low = np.maximum(mid / wide, bound)
         return Pricing(rows, low, mid, mid * wide, ideal, fit.calibration, note)
 
 
 def _floor_s(work: Work, place: Placed, points: Points, ideal_s: Array) -> Array:
     """What no prediction may undercut: the data sheet, or with a warm cache all of it but the memory."""
+    if not np.any(points.warm):
+        return ideal_s
     warm: Array = np.maximum(work.matrix_s(place.machine), work.link_bytes / place.machine.link_bytes_per_s)
     return np.where(np.asarray(points.warm) > 0, warm, ideal_s)
 
