@@ -184,6 +184,7 @@ def test_a_stack_is_built_judged_and_taken_away(server: str, browser: Any) -> No
     wait(lambda: not by(browser, "#beside").get_attribute("disabled"), "the button")
     by(browser, "#beside").click()
     wait(lambda: by(browser, "#schemes").get_attribute("value") == "none;kivi:bits=4", "the list")
+    wait(lambda: len(browser.find_elements("css selector", "#stacks li button")) == 2, "both in the list")
     by(browser, "#stacks li button").click()
     wait(lambda: by(browser, "#schemes").get_attribute("value") == "kivi:bits=4", "what is left")
 
