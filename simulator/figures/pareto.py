@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from kvwall.simulator.answers.plan import PlanAnswer
 from kvwall.simulator.answers.plan_rows import Candidate
+from kvwall.simulator.figures.ranking import costs
 from kvwall.simulator.figures.style import colour_of, styled
 
 #: Where schemes without a published figure stand.
@@ -14,21 +15,21 @@ _LOG = {"xaxis_type": "log", "yaxis_type": "log"}
 
 
 def quality(answer: PlanAnswer) -> go.Figure:
-    """Cheapest candidate of each scheme against what its scheme was measured to lose; lossless ones lose nothing.
+    """Cost of the best candidate of each scheme against what its scheme was measured to lose; ``none`` loses nothing.
 
     A published figure is of one model and setting; schemes without one stand apart on the left.
     """
     figure, best = go.Figure(), {row.scheme: row for row in reversed(answer.candidates)}
     names = list(dict.fromkeys(row.scheme for row in answer.candidates))
-    for name in names:
+    _, spent, unit = costs([best[name] for name in names])
+    for name, cost in zip(names, spent, strict=True):
         row = best[name]
         losses = [(100 * entry.loss / abs(entry.baseline), entry) for entry in row.quality if entry.baseline]
         worst = max(losses, key=lambda pair: pair[0], default=None)
-        usd = row.usd_per_million_tokens
         known = 0.0 if name == "none" else _UNKNOWN
         figure.add_scatter(
             x=[known if worst is None else worst[0]],
-            y=[row.tpot_s.mid * 1e3 if usd is None else usd],
+            y=[cost],
             mode="markers",
             name=name,
             marker={
@@ -38,10 +39,8 @@ def quality(answer: PlanAnswer) -> go.Figure:
             customdata=[_told(row)],
             hovertemplate="%{customdata}<extra></extra>",
         )  # fmt: skip
-    priced = all(row.usd_per_million_tokens is not None for row in best.values())
-    y = "USD per million generated tokens" if priced else "milliseconds per token (TPOT)"
     title = "What it costs, and what its scheme was published to lose"
-    styled(figure, title, "largest published loss, per cent of the figure without the scheme", y, yaxis_type="log")
+    styled(figure, title, "largest published loss, per cent of the figure without the scheme", unit, yaxis_type="log")
     figure.add_vline(x=_UNKNOWN / 2, line={"color": "#999", "dash": "dot"})
     figure.add_annotation(x=_UNKNOWN, y=1, yref="paper", yanchor="bottom", text="no published figure", showarrow=False)
     return figure

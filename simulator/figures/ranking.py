@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import plotly.graph_objects as go
 
 from kvwall.simulator.answers.plan import PlanAnswer
@@ -15,10 +17,9 @@ _MOST = 12
 def ranking(answer: PlanAnswer) -> go.Figure:
     """Cost (or time per token, where no price is known) of the first candidates, each with its band; ties are named."""
     rows = answer.candidates[:_MOST]
-    priced = all(row.usd_per_million_tokens is not None for row in rows)
+    priced, mids, unit = costs(rows)
     names = list(dict.fromkeys(row.scheme for row in answer.candidates))
     labels = [f"{row.rank}  {row.scheme}, {row.weights}, {_split(row)}" for row in rows]
-    mids = [_value(row, priced) for row in rows]
     # Dollars fall as the rate rises.
     spans = [row.tokens_per_s if priced else row.tpot_s for row in rows]
     highs = [
@@ -46,15 +47,18 @@ def ranking(answer: PlanAnswer) -> go.Figure:
             hovertemplate="%{customdata}<extra></extra>",
         )
     )
-    unit = "USD per million generated tokens" if priced else "milliseconds per token (TPOT)"
     title = f"The best of {answer.candidate_count:,} deployments by {answer.objective}, with its 80 % band"
     styled(figure, title, unit, "", yaxis={"autorange": "reversed"}, showlegend=False)
     return figure.update_layout(height=160 + 30 * len(rows))
 
 
-def _value(row: Candidate, priced: bool) -> float:
-    usd = row.usd_per_million_tokens
-    return row.tpot_s.mid * 1e3 if usd is None or not priced else usd
+def costs(rows: Sequence[Candidate]) -> tuple[bool, list[float], str]:
+    """Whether all are priced, what each costs, and the unit: dollars, or time per token where a price is missing."""
+    usd = [row.usd_per_million_tokens for row in rows]
+    known = [one for one in usd if one is not None]
+    if len(known) == len(usd):
+        return True, known, "USD per million generated tokens"
+    return False, [row.tpot_s.mid * 1e3 for row in rows], "milliseconds per token (TPOT)"
 
 
 def _split(row: Candidate) -> str:
